@@ -1,0 +1,3 @@
+//! The `nada` command.
+
+fn main() {}

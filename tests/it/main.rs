@@ -1,0 +1,3 @@
+//! The one integration binary, so that libtorch is linked once.
+
+mod common;
