@@ -5,6 +5,7 @@
 
 pub mod adapt;
 pub mod config;
+pub mod clip;
 pub mod error;
 pub mod rng;
 pub mod stylegan2;

@@ -1,0 +1,170 @@
+//! The residual attention block that both transformers of a CLIP are made of.
+
+use super::config::heads;
+use super::parameters::Parameters;
+use tch::Tensor;
+
+/// Epsilon of every layer norm.
+const EPS: f64 = 1e-5;
+
+/// `weight` [O, I] and `bias` [O].
+#[derive(Debug)]
+pub(super) struct Linear {
+    pub(super) weight: Tensor,
+    pub(super) bias: Tensor,
+}
+
+impl Linear {
+    pub(super) fn new(p: &mut Parameters, name: &str) -> Self {
+        Self { weight: p.take(&format!("{name}.weight")), bias: p.take(&format!("{name}.bias")) }
+    }
+
+    /// `[…, I]` to `[…, O]`.
+    pub(super) fn forward(&self, xs: &Tensor) -> Tensor {
+        xs.linear(&self.weight, Some(&self.bias))
+    }
+
+    /// The layer of outputs `from .. from + count` only; shares memory.
+    fn rows(&self, from: i64, count: i64) -> Self {
+        Self { weight: self.weight.narrow(0, from, count), bias: self.bias.narrow(0, from, count) }
+    }
+}
+
+/// Layer norm over the last dimension.
+#[derive(Debug)]
+pub(super) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl LayerNorm {
+    pub(super) fn new(p: &mut Parameters, name: &str) -> Self {
+        Self { weight: p.take(&format!("{name}.weight")), bias: p.take(&format!("{name}.bias")) }
+    }
+
+    pub(super) fn forward(&self, xs: &Tensor) -> Tensor {
+        xs.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), EPS, true)
+    }
+}
+
+/// Scaled dot-product attention of `heads` heads.
+///
+/// # Shapes
+/// `query` [N, Q, C]; `key`, `value` [N, T, C]; returns [N, Q, C].
+///
+/// The fused kernel keeps no [N, heads, Q, T] map for the backward pass. Forward and backward of one layer
+/// (batch 8, 12 heads, float32, 2 threads) against the three explicit operations: 4.4 ms to 3.5 ms at 50 tokens,
+/// 32 ms to 53 ms at 197.
+pub(super) fn attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    heads: i64,
+    causal: bool,
+) -> Tensor {
+    let split = |xs: &Tensor| {
+        let (n, t, c) = size3(xs);
+        xs.view([n, t, heads, c / heads]).transpose(1, 2)
+    };
+    let mixed = Tensor::scaled_dot_product_attention(
+        &split(query),
+        &split(key),
+        &split(value),
+        None::<Tensor>,
+        0.0,
+        causal,
+        None,
+        false,
+    );
+    mixed.transpose(1, 2).reshape(query.size())
+}
+
+fn size3(xs: &Tensor) -> (i64, i64, i64) {
+    xs.size3().expect("tokens have three dimensions")
+}
+
+/// x·σ(1.702 x), as silu(1.702 x) / 1.702: one fused operation, one tensor kept for the backward pass.
+/// Consumes its argument, which the linear layer before it does not need again.
+fn quick_gelu(mut xs: Tensor) -> Tensor {
+    xs.g_mul_scalar_(1.702).silu().g_div_scalar_(1.702)
+}
+
+/// Attention, then a perceptron, each added to what it read.
+#[derive(Debug)]
+struct Block {
+    ln_1: LayerNorm,
+    in_proj: Linear, // query, key, value, in this order
+    out_proj: Linear,
+    ln_2: LayerNorm,
+    c_fc: Linear,
+    c_proj: Linear,
+    width: i64,
+}
+
+impl Block {
+    fn new(p: &mut Parameters, name: &str, width: i64) -> Self {
+        Self {
+            ln_1: LayerNorm::new(p, &format!("{name}.ln_1")),
+            in_proj: Linear {
+                weight: p.take(&format!("{name}.attn.in_proj_weight")),
+                bias: p.take(&format!("{name}.attn.in_proj_bias")),
+            },
+            out_proj: Linear::new(p, &format!("{name}.attn.out_proj")),
+            ln_2: LayerNorm::new(p, &format!("{name}.ln_2")),
+            c_fc: Linear::new(p, &format!("{name}.mlp.c_fc")),
+            c_proj: Linear::new(p, &format!("{name}.mlp.c_proj")),
+            width,
+        }
+    }
+
+    /// `[N, T, C]` to `[N, T, C]`.
+    fn forward(&self, xs: &Tensor, causal: bool) -> Tensor {
+        let (n, t, c) = size3(xs);
+        let qkv = self.in_proj.forward(&self.ln_1.forward(xs)).view([n, t, 3, c]).unbind(2);
+        let mixed = attention(&qkv[0], &qkv[1], &qkv[2], heads(c), causal);
+        self.perceive(xs + self.out_proj.forward(&mixed))
+    }
+
+    /// What [`Block::forward`] makes of the first token: `[N, T, C]` to `[N, 1, C]`. The other tokens are only
+    /// looked at, which spares five sixths of a block.
+    fn forward_first(&self, xs: &Tensor) -> Tensor {
+        let (n, t, c) = size3(xs);
+        let normed = self.ln_1.forward(xs);
+        let query = self.in_proj.rows(0, self.width).forward(&normed.narrow(1, 0, 1));
+        let kv = self.in_proj.rows(self.width, 2 * self.width).forward(&normed);
+        let kv = kv.view([n, t, 2, c]).unbind(2);
+        let mixed = attention(&query, &kv[0], &kv[1], heads(c), false);
+        self.perceive(xs.narrow(1, 0, 1) + self.out_proj.forward(&mixed))
+    }
+
+    fn perceive(&self, xs: Tensor) -> Tensor {
+        let hidden = quick_gelu(self.c_fc.forward(&self.ln_2.forward(&xs)));
+        xs + self.c_proj.forward(&hidden)
+    }
+}
+
+/// A stack of blocks.
+#[derive(Debug)]
+pub(super) struct Transformer {
+    blocks: Vec<Block>,
+}
+
+impl Transformer {
+    /// Takes `{prefix}transformer.resblocks.…`.
+    pub(super) fn new(p: &mut Parameters, prefix: &str, width: i64, layers: i64) -> Self {
+        let name = |i| format!("{prefix}transformer.resblocks.{i}");
+        Self { blocks: (0..layers).map(|i| Block::new(p, &name(i), width)).collect() }
+    }
+
+    /// `[N, T, C]` to `[N, T, C]`; with `causal`, no token sees a later one.
+    pub(super) fn forward(&self, xs: &Tensor, causal: bool) -> Tensor {
+        self.blocks.iter().fold(xs.shallow_clone(), |xs, block| block.forward(&xs, causal))
+    }
+
+    /// The first token of [`Transformer::forward`] without a mask: `[N, T, C]` to `[N, C]`.
+    pub(super) fn forward_first(&self, xs: &Tensor) -> Tensor {
+        let Some((last, rest)) = self.blocks.split_last() else { return xs.select(1, 0) };
+        let xs = rest.iter().fold(xs.shallow_clone(), |xs, block| block.forward(&xs, false));
+        last.forward_first(&xs).squeeze_dim(1)
+    }
+}
