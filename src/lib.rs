@@ -3,6 +3,8 @@
 //! Shape letters used everywhere: N batch, C channels, H W pixels, L number of style inputs (18 at 1024 px),
 //! D style width (512), E width of a CLIP's embedding, T tokens (77). Images are `[N, 3, H, W]` in [-1, 1].
 
+pub mod atomic;
+pub mod checkpoint;
 pub mod error;
 pub mod torch;
 
