@@ -6,6 +6,8 @@
 pub mod adapt;
 pub mod config;
 pub mod clip;
+pub mod atomic;
+pub mod checkpoint;
 pub mod error;
 pub mod rng;
 pub mod stylegan2;

@@ -1,6 +1,7 @@
 //! The one integration binary, so that libtorch is linked once.
 
 mod clip;
+mod checkpoint;
 mod common;
 mod generator;
 mod ops;
