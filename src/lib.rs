@@ -3,7 +3,9 @@
 //! Shape letters used everywhere: N batch, C channels, H W pixels, L number of style inputs (18 at 1024 px),
 //! D style width (512), E width of a CLIP's embedding, T tokens (77). Images are `[N, 3, H, W]` in [-1, 1].
 
+pub mod clip;
 pub mod error;
+pub mod imaging;
 pub mod torch;
 
 pub use error::{Error, Result};

@@ -1,3 +1,5 @@
 //! The one integration binary, so that libtorch is linked once.
 
 mod common;
+mod pil;
+mod tokenizer;

@@ -1,0 +1,6 @@
+//! CLIP: the judge that knows both words and pictures.
+
+pub mod clean;
+mod html;
+pub mod templates;
+pub mod tokenizer;
