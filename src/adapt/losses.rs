@@ -72,20 +72,18 @@ impl Term {
 /// An edit shorter than this has no direction yet: the twins are still equal.
 const NO_EDIT: f64 = 1e-4;
 
-/// Unit vectors along the last dimension.
-pub fn normalise(x: &Tensor) -> Tensor {
-    x / x.norm_scalaropt_dim(2.0, [-1i64].as_slice(), true)
-}
-
-/// Edits `[N, E]` of unit length, with a guard: where the twins are equal, 0/0 is replaced by the edit itself, so
-/// that the first gradient points along the direction with a bounded length. `softening` is δ in Δ/√(‖Δ‖² + δ²).
-fn unit_edits(adapted: &Tensor, source: &Tensor, softening: f64) -> Tensor {
+/// Edits `[N, E]` of unit length. Where the twins are (nearly) equal, 0/0 is replaced by the edit itself, so that
+/// the first gradient points along the direction with a bounded length; `exact` leaves that guard out, as the
+/// original does. `softening` is δ in Δ/√(‖Δ‖² + δ²).
+fn unit_edits(source: &Tensor, adapted: &Tensor, softening: f64, exact: bool) -> Tensor {
     let edit = adapted - source;
-    let square = edit.square().sum_dim_intlist([-1i64].as_slice(), true, edit.kind());
-    let equal = square.lt(NO_EDIT * NO_EDIT);
-    let length = (square + softening * softening)
-        .where_self(&equal.logical_not(), &Tensor::ones([1], (edit.kind(), edit.device())))
-        .sqrt();
+    let square = edit.square().sum_dim_intlist([-1i64].as_slice(), true, edit.kind())
+        + softening * softening;
+    if exact || softening > 0.0 {
+        return edit / square.sqrt();
+    }
+    let one = Tensor::ones([1], (edit.kind(), edit.device()));
+    let length = one.where_self(&square.lt(NO_EDIT * NO_EDIT), &square).sqrt();
     edit / length
 }
 
@@ -97,14 +95,16 @@ fn mean_of_one_minus(cosine: &Tensor) -> Tensor {
 /// 1 − cos(Δimage, direction), mean over the batch: keeps diversity, because every image has its own start.
 ///
 /// # Shapes
-/// `source`, `adapted: [N, E]` unit; `direction: [1, E]` unit. Returns a scalar in [0, 2].
+/// `source`, `adapted: [N, E]` unit; `direction: [1, E]` unit. Returns a scalar in [0, 2]. For `softening` and
+/// `exact` see `unit_edits`.
 pub fn directional(
     source: &Tensor,
     adapted: &Tensor,
     direction: &Tensor,
     softening: f64,
+    exact: bool,
 ) -> Tensor {
-    let edit = unit_edits(adapted, source, softening);
+    let edit = unit_edits(source, adapted, softening, exact);
     mean_of_one_minus(&(edit * direction).sum_dim_intlist(
         [-1i64].as_slice(),
         false,
@@ -134,7 +134,7 @@ pub fn manifold(
 /// # Shapes
 /// `source`, `adapted: [P, E]` unit features of patches, `directions: [K, E]` unit.
 pub fn patch(source: &Tensor, adapted: &Tensor, directions: &Tensor) -> Tensor {
-    let cosine = unit_edits(adapted, source, 0.0).matmul(&directions.transpose(0, 1)); // [P, K]
+    let cosine = unit_edits(source, adapted, 0.0, false).matmul(&directions.transpose(0, 1)); // [P, K]
     let distance: Tensor = 1.0 - &cosine;
     (distance * cosine.softmax(-1, cosine.kind())).mean(adapted.kind())
 }
@@ -207,6 +207,7 @@ pub fn values(scalars: &[Tensor]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clip::normalise;
     use crate::rng::stream;
     use tch::Device;
 
@@ -227,7 +228,7 @@ mod tests {
         let source = normalise(&random(&[3, 8], "source"));
         let direction = normalise(&random(&[1, 8], "direction"));
         let adapted = source.copy().set_requires_grad(true);
-        let loss = directional(&source, &adapted, &direction, 0.0);
+        let loss = directional(&source, &adapted, &direction, 0.0, false);
         assert_eq!(loss.double_value(&[]), 1.0);
         let grad = &Tensor::run_backward(&[loss], &[&adapted], false, false)[0];
         let expected = -direction.expand([3, 8], false) / 3.0;

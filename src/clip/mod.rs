@@ -16,11 +16,15 @@
 //! # }
 //! ```
 
+pub mod clean;
 pub mod config;
+mod html;
 mod parameters;
 pub mod preprocess;
 pub mod resnet;
+pub mod templates;
 pub mod text;
+pub mod tokenizer;
 mod transformer;
 pub mod vision;
 
