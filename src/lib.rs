@@ -4,6 +4,7 @@
 //! D style width (512), E width of a CLIP's embedding, T tokens (77). Images are `[N, 3, H, W]` in [-1, 1].
 
 pub mod error;
+pub mod imaging;
 pub mod torch;
 
 pub use error::{Error, Result};
