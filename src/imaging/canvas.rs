@@ -62,29 +62,29 @@ impl Canvas {
         image::imageops::replace(&mut self.pixels, picture, i64::from(x), i64::from(y));
     }
 
+    /// A hairline around `area`, outside it.
+    pub(super) fn frame(&mut self, area: Area, colour: Rgb<u8>) {
+        let Area { x, y, w, h } = area;
+        let (left, top) = (x.saturating_sub(1), y.saturating_sub(1));
+        self.fill(Area { x: left, y: top, w: w + 2, h: 1 }, colour);
+        self.fill(Area { x: left, y: y + h, w: w + 2, h: 1 }, colour);
+        self.fill(Area { x: left, y, w: 1, h }, colour);
+        self.fill(Area { x: x + w, y, w: 1, h }, colour);
+    }
+
     /// A line through `points` with smooth edges and round ends, inside `clip` only; one point is a dot.
     ///
     /// The coverage of the whole line is gathered first, so that a see-through line is no darker where it bends.
     pub(super) fn line(&mut self, points: &[(f32, f32)], pen: Pen, clip: Area) {
-        let clip = Area {
-            w: clip.w.min(self.pixels.width().saturating_sub(clip.x)),
-            h: clip.h.min(self.pixels.height().saturating_sub(clip.y)),
-            ..clip
-        };
-        let mut coverage = vec![0f32; clip.w as usize * clip.h as usize];
-        let dot = [points.first().copied(), points.first().copied()];
-        let dot: Vec<(f32, f32)> =
-            if points.len() == 1 { dot.into_iter().flatten().collect() } else { Vec::new() };
         let reach = pen.width / 2.0 + 0.5;
-        for pair in points.windows(2).chain(dot.windows(2)) {
+        let clip = self.reached(points, reach, clip);
+        let mut coverage = vec![0f32; clip.w as usize * clip.h as usize];
+        let dot = [points.first().copied().unwrap_or_default(); 2];
+        let segments = if points.len() == 1 { dot.windows(2) } else { points.windows(2) };
+        for pair in segments {
             let (a, b) = (pair[0], pair[1]);
-            let span = |p: f32, q: f32, from: u32, length: u32| {
-                let low = (p.min(q) - reach - from as f32).clamp(0.0, length as f32);
-                let high = (p.max(q) + reach - from as f32).clamp(0.0, length as f32);
-                low.floor() as u32..high.ceil() as u32
-            };
-            for row in span(a.1, b.1, clip.y, clip.h) {
-                for column in span(a.0, b.0, clip.x, clip.w) {
+            for row in covered(a.1, b.1, reach, clip.y, clip.h) {
+                for column in covered(a.0, b.0, reach, clip.x, clip.w) {
                     let centre = ((clip.x + column) as f32 + 0.5, (clip.y + row) as f32 + 0.5);
                     let cover = (reach - distance(centre, a, b)).clamp(0.0, 1.0);
                     let cell = &mut coverage[(row * clip.w + column) as usize];
@@ -97,6 +97,27 @@ impl Canvas {
             self.blend(clip.x + column, clip.y + row, pen.colour, cover * pen.opacity);
         }
     }
+
+    /// The part of `clip` that lies on the sheet and around `points`.
+    fn reached(&self, points: &[(f32, f32)], reach: f32, clip: Area) -> Area {
+        let right = (clip.x + clip.w).min(self.pixels.width());
+        let bottom = (clip.y + clip.h).min(self.pixels.height());
+        let bounds = |values: &dyn Fn(&(f32, f32)) -> f32, from: u32, to: u32| {
+            let low = points.iter().map(values).fold(f32::INFINITY, f32::min);
+            let high = points.iter().map(values).fold(f32::NEG_INFINITY, f32::max);
+            let range = covered(low, high, reach, from, to.saturating_sub(from));
+            (from + range.start, range.end.saturating_sub(range.start))
+        };
+        let (x, w) = bounds(&|p| p.0, clip.x, right);
+        let (y, h) = bounds(&|p| p.1, clip.y, bottom);
+        Area { x, y, w, h }
+    }
+}
+
+/// Which of the `length` pixels from `start` a stroke between `p` and `q` may touch, counted from `start`.
+fn covered(p: f32, q: f32, reach: f32, start: u32, length: u32) -> std::ops::Range<u32> {
+    let within = |v: f32| (v - start as f32).clamp(0.0, length as f32);
+    within(p.min(q) - reach).floor() as u32..within(p.max(q) + reach).ceil() as u32
 }
 
 /// `share` of `b` over `a`.

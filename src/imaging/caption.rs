@@ -12,14 +12,20 @@ pub(super) struct Style {
     colour: Rgb<u8>,
 }
 
-pub(super) const TITLE: Style =
-    Style { height: RasterHeight::Size20, weight: FontWeight::Bold, colour: INK };
-pub(super) const LABEL: Style =
-    Style { height: RasterHeight::Size16, weight: FontWeight::Bold, colour: INK };
+/// The line over a picture.
+pub(super) const TITLE: Style = bold(RasterHeight::Size24);
+/// The name of a row of images.
+pub(super) const LABEL: Style = bold(RasterHeight::Size20);
+/// Names in plots.
 pub(super) const PLAIN: Style =
     Style { height: RasterHeight::Size16, weight: FontWeight::Regular, colour: INK };
+/// Numbers on axes, remarks.
 pub(super) const SMALL: Style =
     Style { height: RasterHeight::Size16, weight: FontWeight::Regular, colour: MUTED };
+
+const fn bold(height: RasterHeight) -> Style {
+    Style { height, weight: FontWeight::Bold, colour: INK }
+}
 
 impl Style {
     /// Pixels from one line to the next.
@@ -98,7 +104,7 @@ impl Style {
         let pen = Pen { colour: self.colour, width: if bold { 2.2 } else { 1.3 }, opacity: 1.0 };
         match c {
             '→' => {
-                let (tip, middle, head) = (fx + w - 2.0, fy + 0.56 * h, 0.22 * h);
+                let (tip, middle, head) = (fx + w - 2.0, fy + 0.52 * h, 0.2 * h);
                 let clip = canvas.area();
                 canvas.line(&[(fx + 2.5, middle), (tip, middle)], pen, clip);
                 let barbs =

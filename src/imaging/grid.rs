@@ -1,6 +1,6 @@
 //! Rows of images with captions: what `before_after.png` and `samples/` show.
 
-use super::canvas::Canvas;
+use super::canvas::{Area, Canvas, HAIRLINE};
 use super::caption::{LABEL, SMALL, Style, TITLE};
 use crate::error::{Error, Result};
 use image::RgbImage;
@@ -123,7 +123,7 @@ impl Grid {
         let left = self.labels_left();
         let label_width = if left { self.left_label_width() } else { 0 };
         let label_room = if label_width > 0 { label_width + 16 } else { 0 };
-        let row_width = label_room + columns * (cell.0 + GAP) - GAP;
+        let row_width = label_room + columns.saturating_mul(cell.0 + GAP) - GAP;
         let content = row_width.max(MIN_CONTENT);
         let title = TITLE.wrap(&self.title, content, 2);
         let footer = SMALL.wrap(&self.footer, content, 2);
@@ -167,11 +167,11 @@ impl Grid {
             for (column, image) in row.images.iter().enumerate() {
                 let image = if self.native { image.clone() } else { fit(image, cell) };
                 let x = MARGIN + label_room + column as u32 * (cell.0 + GAP);
-                canvas.paste(
-                    &image,
-                    x + (cell.0 - image.width()) / 2,
-                    y + (cell.1 - image.height()) / 2,
-                );
+                let (x, y) = (x + (cell.0 - image.width()) / 2, y + (cell.1 - image.height()) / 2);
+                canvas.paste(&image, x, y);
+                // A sketch is mostly paper: its edge must be seen on paper.
+                let area = Area { x, y, w: image.width(), h: image.height() };
+                canvas.frame(area, HAIRLINE);
             }
             y += cell.1;
         }

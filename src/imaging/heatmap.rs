@@ -11,12 +11,13 @@ const ROW: u32 = 22;
 const MAP_WIDTH: u32 = 640;
 const MAX_CELL: u32 = 40;
 const BAR: u32 = 96;
-const KEY: Area = Area { x: 0, y: 0, w: 120, h: 12 };
+const KEY_WIDTH: u32 = 120;
+const KEY_HEIGHT: u32 = 12;
 
 const NEVER: Rgb<u8> = Rgb([241, 243, 246]);
 const REJECTED: Rgb<u8> = Rgb([160, 167, 176]);
 /// From never to always, ever darker, so that it reads in grey too.
-const RAMP: [Rgb<u8>; 4] = [NEVER, Rgb([158, 202, 225]), Rgb([33, 113, 181]), Rgb([8, 40, 96])];
+const RAMP: [Rgb<u8>; 4] = [NEVER, Rgb([158, 202, 225]), Rgb([33, 113, 181]), Rgb([8, 64, 129])];
 
 /// What one step chose.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +39,7 @@ pub fn layer_map(title: &str, layers: &[String], steps: &[LayerStep]) -> RgbImag
     let name_width = layers.iter().map(|n| PLAIN.width(n)).max().unwrap_or(0).min(200);
     let left = MARGIN + name_width + 10;
     let bars = left + map.width() + 20;
-    let key_width = KEY.w + 12 + SMALL.width(KEY_WITH_SCORES.1);
+    let key_width = KEY_WIDTH + 12 + SMALL.width(KEY_WITH_SCORES.1);
     let width =
         (bars + BAR + 8 + PLAIN.width("100 %") + MARGIN).max(left + key_width + MARGIN).max(480);
     let title = TITLE.wrap(title, width - 2 * MARGIN, 2);
@@ -55,7 +56,7 @@ pub fn layer_map(title: &str, layers: &[String], steps: &[LayerStep]) -> RgbImag
         SMALL.write(&mut canvas, left, top, "nothing to show yet");
         return canvas.into_image();
     }
-    SMALL.write(&mut canvas, bars, top - SMALL.line_height() - 2, "chosen in");
+    SMALL.write(&mut canvas, bars, top - SMALL.line_height() - 2, "share of steps");
     for (i, name) in layers.iter().enumerate() {
         let y = top + ROW * i as u32;
         let name = PLAIN.elide(name, name_width);
@@ -182,23 +183,26 @@ fn draw_steps(canvas: &mut Canvas, map: &Map, steps: &[LayerStep], left: u32, y:
     SMALL.write(canvas, left, y + 8 + SMALL.line_height(), &name);
 }
 
-const KEY_PLAIN: &str = "never to always chosen";
 const KEY_WITH_SCORES: (&str, &str) =
     ("chosen, by score within its step", "not chosen, by score within its step");
 
+/// Says what the colours mean.
 fn draw_key(canvas: &mut Canvas, map: &Map, x: u32, y: u32) {
-    let mut bar = |y: u32, text: &str, share: &dyn Fn(f32) -> Cell| {
-        for i in 0..KEY.w {
-            let colour = share(i as f32 / (KEY.w - 1) as f32).colour(map.scored);
-            canvas.fill(Area { x: x + i, y: y + 3, w: 1, h: KEY.h }, colour);
+    let mut bar = |x: u32, y: u32, w: u32, text: &str, cell: &dyn Fn(f32) -> Cell| {
+        for i in 0..w {
+            let colour = cell(i as f32 / (w - 1) as f32).colour(map.scored);
+            canvas.fill(Area { x: x + i, y: y + 3, w: 1, h: KEY_HEIGHT }, colour);
         }
-        SMALL.write(canvas, x + KEY.w + 12, y, text);
+        SMALL.write(canvas, x + w + 10, y, text)
     };
     if map.scored {
-        bar(y, KEY_WITH_SCORES.0, &|score| Cell { share: 1.0, score });
+        bar(x, y, KEY_WIDTH, KEY_WITH_SCORES.0, &|score| Cell { share: 1.0, score });
         let next = y + SMALL.line_height();
-        bar(next, KEY_WITH_SCORES.1, &|score| Cell { share: 0.0, score });
+        bar(x, next, KEY_WIDTH, KEY_WITH_SCORES.1, &|score| Cell { share: 0.0, score });
+    } else if map.per_column == 1 {
+        let after = bar(x, y, KEY_HEIGHT, "chosen", &|_| Cell { share: 1.0, score: 0.0 });
+        bar(after + 24, y, KEY_HEIGHT, "not chosen", &|_| Cell::default());
     } else {
-        bar(y, KEY_PLAIN, &|share| Cell { share, score: 0.0 });
+        bar(x, y, KEY_WIDTH, "never to always chosen", &|share| Cell { share, score: 0.0 });
     }
 }

@@ -38,16 +38,16 @@ pub struct Series {
 pub enum Smoothing {
     /// As measured, strong.
     None,
-    /// Over a thirtieth of the points, not below 5; short curves as measured.
+    /// Over a twentieth of the points at both sides (5 to 200); curves of less than 20 points as measured.
     #[default]
     Auto,
-    /// An exponential mean over about so many points.
+    /// Over so many points at both sides.
     Window(usize),
 }
 
 /// A picture of curves over a common axis, with a legend that shows each curve's last value.
 ///
-/// A few wild points (less than 2 in 100) do not set the scale: they leave the picture at its edge.
+/// A few wild points (1 in 100) neither set the scale nor bend a smoothed curve: they leave the picture at its edge.
 pub fn line_plot(title: &str, x_label: &str, series: &[Series], smoothing: Smoothing) -> RgbImage {
     let curves: Vec<Curve> =
         series.iter().enumerate().map(|(i, s)| Curve::new(i, s, smoothing)).collect();
@@ -68,12 +68,13 @@ pub fn line_plot(title: &str, x_label: &str, series: &[Series], smoothing: Smoot
         SMALL.write_centred(&mut canvas, WIDTH / 2, middle, "nothing to show yet");
         return canvas.into_image();
     };
+    let whole = curves.iter().flat_map(|c| c.raw.iter().flatten()).all(|p| p.0.fract() == 0.0);
     let (y_ticks, y_step) = axis::ticks(y_lo, y_hi, 6);
     let y_labels: Vec<String> = y_ticks.iter().map(|v| axis::label(*v, y_step)).collect();
     let label_width = y_labels.iter().map(|l| SMALL.width(l)).max().unwrap_or(0);
     let left = MARGIN + label_width + 8;
     let plot = Area { x: left, y: top, w: WIDTH - left - MARGIN, h: PLOT_HEIGHT };
-    let scale = Scale { plot, x: (x_lo, x_hi), y: (y_lo, y_hi) };
+    let scale = Scale { plot, x: (x_lo, x_hi), y: (y_lo, y_hi), whole_x: whole };
 
     for (value, label) in y_ticks.iter().zip(&y_labels) {
         let y = scale.at(x_lo, *value).1 as u32;
@@ -103,7 +104,11 @@ pub fn line_plot(title: &str, x_label: &str, series: &[Series], smoothing: Smoot
 fn draw_x_axis(canvas: &mut Canvas, scale: &Scale, name: &str) {
     let Area { x, y, w, h } = scale.plot;
     canvas.fill(Area { x, y: y + h, w, h: 1 }, MUTED);
-    let (ticks, step) = axis::ticks(scale.x.0, scale.x.1, 8);
+    let (mut ticks, mut step) = axis::ticks(scale.x.0, scale.x.1, 8);
+    if scale.whole_x {
+        ticks.retain(|t| t.fract() == 0.0);
+        step = step.max(1.0);
+    }
     for value in ticks {
         let at = scale.at(value, 0.0).0 as u32;
         canvas.fill(Area { x: at, y: y + h, w: 1, h: 5 }, MUTED);
@@ -137,10 +142,10 @@ impl<'a> Curve<'a> {
         let window = match smoothing {
             Smoothing::None => 1,
             Smoothing::Auto if raw.len() < 20 => 1,
-            Smoothing::Auto => (raw.len() / 30).max(5),
-            Smoothing::Window(points) => points.max(1),
+            Smoothing::Auto => (raw.len() / 20).clamp(5, 200),
+            Smoothing::Window(points) => points.min(raw.len()).max(1),
         };
-        let smooth = if window > 1 { exponential_mean(&raw, window) } else { raw.clone() };
+        let smooth = if window > 1 { local_line(&tamed(&raw), window) } else { raw.clone() };
         let (colour, dashed) = (PALETTE[index % PALETTE.len()], index >= PALETTE.len());
         Self { name: &series.name, colour, dashed, raw, smooth, is_smoothed: window > 1 }
     }
@@ -169,19 +174,30 @@ impl<'a> Curve<'a> {
     }
 }
 
-/// The exponential mean over about `window` points, without the pull towards zero at the start.
-fn exponential_mean(points: &[Option<(f64, f64)>], window: usize) -> Vec<Option<(f64, f64)>> {
-    let keep = 1.0 - 2.0 / (window as f64 + 1.0);
-    let (mut sum, mut weight) = (0.0, 0.0);
-    points
-        .iter()
-        .map(|point| {
-            let (x, y) = (*point)?;
-            sum = keep * sum + (1.0 - keep) * y;
-            weight = keep * weight + (1.0 - keep);
-            Some((x, sum / weight))
-        })
-        .collect()
+/// A line fitted to the neighbours of each point, nearer ones counting more (Gaussian weights, ± `window` points).
+///
+/// Unlike an exponential mean it neither lags behind a falling curve nor is pulled at the ends.
+fn local_line(points: &[Option<(f64, f64)>], window: usize) -> Vec<Option<(f64, f64)>> {
+    let weights: Vec<f64> =
+        (0..=window).map(|d| (-0.5 * (2.5 * d as f64 / window as f64).powi(2)).exp()).collect();
+    let smoothed = |i: usize| {
+        let (x, _) = points[i]?;
+        // Weighted sums over the distance d: 1, d, d², y, d·y.
+        let [mut s0, mut s1, mut s2, mut t0, mut t1] = [0.0; 5];
+        for j in i.saturating_sub(window)..(i + window + 1).min(points.len()) {
+            let Some((_, y)) = points[j] else { continue };
+            let (w, d) = (weights[i.abs_diff(j)], j as f64 - i as f64);
+            s0 += w;
+            s1 += w * d;
+            s2 += w * d * d;
+            t0 += w * y;
+            t1 += w * d * y;
+        }
+        let spread = s0 * s2 - s1 * s1;
+        let y = if spread > 1e-9 * s0 * s2 { (s2 * t0 - s1 * t1) / spread } else { t0 / s0 };
+        Some((x, y))
+    };
+    (0..points.len()).map(smoothed).collect()
 }
 
 /// From values to places on the sheet.
@@ -189,6 +205,8 @@ struct Scale {
     plot: Area,
     x: (f64, f64),
     y: (f64, f64),
+    /// Whether x counts something: no ticks between.
+    whole_x: bool,
 }
 
 impl Scale {
@@ -210,21 +228,35 @@ type Range = (f64, f64);
 /// What the axes span; `None` when there is no point at all.
 fn ranges(curves: &[Curve]) -> Option<(Range, Range)> {
     let xs = || curves.iter().flat_map(|c| c.raw.iter().flatten()).map(|p| p.0);
-    let mut ys: Vec<f64> =
-        curves.iter().flat_map(|c| c.raw.iter().flatten()).map(|p| p.1).collect();
-    ys.sort_by(f64::total_cmp);
-    let cut = if ys.len() >= 100 { ys.len() / 100 } else { 0 };
-    let (bulk_lo, bulk_hi) = (*ys.get(cut)?, *ys.get(ys.len() - 1 - cut)?);
+    let ys = || curves.iter().flat_map(|c| c.raw.iter().flatten()).map(|p| p.1);
+    let bulk = bulk(ys())?;
     let smooth = || curves.iter().flat_map(|c| c.smooth.iter().flatten()).map(|p| p.1);
     // The strong line must be seen whole, unless it is the measured one.
     let is_smoothed = curves.iter().any(|c| c.is_smoothed);
     let (lo, hi) = if is_smoothed {
-        (smooth().fold(bulk_lo, f64::min), smooth().fold(bulk_hi, f64::max))
+        (smooth().fold(bulk.0, f64::min), smooth().fold(bulk.1, f64::max))
     } else {
-        (*ys.first()?, *ys.last()?)
+        (ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max))
     };
     let x = (xs().fold(f64::INFINITY, f64::min), xs().fold(f64::NEG_INFINITY, f64::max));
     Some((widened(x, 0.0), widened((lo, hi), 0.05)))
+}
+
+/// The range of all but the outermost hundredth at either side (of all values, when they are few).
+fn bulk(values: impl Iterator<Item = f64>) -> Option<Range> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let cut = if values.len() >= 100 { values.len() / 100 } else { 0 };
+    Some((*values.get(cut)?, *values.get(values.len() - 1 - cut)?))
+}
+
+/// The points with wild values brought close to the others, so that one of them does not bend the smoothed curve.
+fn tamed(points: &[Option<(f64, f64)>]) -> Vec<Option<(f64, f64)>> {
+    let Some((lo, hi)) = bulk(points.iter().flatten().map(|p| p.1)) else {
+        return points.to_vec();
+    };
+    let air = (hi - lo) / 2.0;
+    points.iter().map(|point| point.map(|(x, y)| (x, y.clamp(lo - air, hi + air)))).collect()
 }
 
 /// A range that is never empty, with `air` of its length at both ends.
