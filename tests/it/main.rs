@@ -8,3 +8,4 @@ mod ops;
 mod pil;
 mod preprocess;
 mod tokenizer;
+mod imaging;

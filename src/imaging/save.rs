@@ -1,0 +1,103 @@
+//! Pictures to files: PNG that says where it came from, animated GIF.
+
+use crate::error::{Error, IoContext, Result};
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::{Delay, DynamicImage, Frame, RgbImage};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+const SOFTWARE: &str = concat!("nada ", env!("CARGO_PKG_VERSION"));
+
+/// Writes a PNG; an interrupted write leaves the earlier file. `text` as in [`png_bytes`].
+///
+/// # Errors
+/// As [`png_bytes`], and [`Error::Io`].
+pub fn png(path: impl AsRef<Path>, picture: &RgbImage, text: &[(&str, &str)]) -> Result<()> {
+    write_atomic(path.as_ref(), &png_bytes(picture, text)?)
+}
+
+/// The bytes of a PNG with text fields inside, such as `("Description", "photo → sketch")` or `("Seed", "0")`;
+/// `Software` is always there. Viewers and `exiftool` show them.
+///
+/// # Errors
+/// [`Error::Request`] when the picture has no pixels, or when a field's name is not 1 to 79 Latin-1 letters.
+pub fn png_bytes(picture: &RgbImage, text: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let refused = |e: png::EncodingError| unencodable("PNG", picture, &e);
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    for (name, value) in [("Software", SOFTWARE)].iter().chain(text) {
+        // The format ends a text at the first zero byte.
+        let value = value.replace('\0', " ");
+        // The older chunk is known to more programs, but it holds Latin-1 only.
+        if value.is_ascii() {
+            encoder.add_text_chunk((*name).to_owned(), value).map_err(refused)?;
+        } else {
+            encoder.add_itxt_chunk((*name).to_owned(), value).map_err(refused)?;
+        }
+    }
+    let mut writer = encoder.write_header().map_err(refused)?;
+    writer.write_image_data(picture.as_raw()).map_err(refused)?;
+    writer.finish().map_err(refused)?;
+    Ok(bytes)
+}
+
+/// Writes an endless animation that shows each frame for `delay_ms` (the format counts in 10 ms).
+///
+/// # Errors
+/// [`Error::Request`] without frames or when their sizes differ, and [`Error::Io`].
+pub fn gif(path: impl AsRef<Path>, frames: &[RgbImage], delay_ms: u32) -> Result<()> {
+    write_atomic(path.as_ref(), &gif_bytes(frames, delay_ms)?)
+}
+
+/// The bytes of an animated GIF, see [`gif`].
+///
+/// # Errors
+/// [`Error::Request`] without frames or when their sizes differ.
+pub fn gif_bytes(frames: &[RgbImage], delay_ms: u32) -> Result<Vec<u8>> {
+    let Some(first) = frames.first() else {
+        return Err(Error::request("an animation without frames", "give at least one"));
+    };
+    if let Some(odd) = frames.iter().find(|f| f.dimensions() != first.dimensions()) {
+        return Err(Error::request(
+            format!(
+                "frames of different sizes: {:?} and {:?}",
+                first.dimensions(),
+                odd.dimensions()
+            ),
+            "make all frames the same size",
+        ));
+    }
+    let delay = Delay::from_saturating_duration(Duration::from_millis(u64::from(delay_ms)));
+    let mut bytes = Vec::new();
+    // 1 is the slowest and finest choice of the 256 colours, 30 the fastest.
+    let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
+    let refused = |e: image::ImageError| unencodable("GIF", first, &e);
+    encoder.set_repeat(Repeat::Infinite).map_err(refused)?;
+    for frame in frames {
+        let rgba = DynamicImage::ImageRgb8(frame.clone()).into_rgba8();
+        encoder.encode_frame(Frame::from_parts(rgba, 0, 0, delay)).map_err(refused)?;
+    }
+    drop(encoder);
+    Ok(bytes)
+}
+
+fn unencodable(format: &str, picture: &RgbImage, why: &dyn std::fmt::Display) -> Error {
+    let (w, h) = picture.dimensions();
+    let message = format!("a picture of {w} × {h} pixels cannot be written as {format}: {why}");
+    Error::Request { message, hint: None }
+}
+
+/// Replaces the file in one step, so that no reader ever sees half of it.
+fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).while_doing("write", path)?;
+    file.write_all(bytes).while_doing("write", path)?;
+    file.persist(path).map_err(|e| e.error).while_doing("write", path)?;
+    Ok(())
+}
