@@ -10,6 +10,7 @@ pub mod clip;
 pub mod config;
 pub mod error;
 pub mod imaging;
+pub mod models;
 pub mod rng;
 pub mod stylegan2;
 pub mod torch;

@@ -26,6 +26,7 @@ pub struct Adaptation {
     chosen: Vec<LayerId>,
     scores: Option<Vec<f64>>,
     optimiser: Adam,
+    frozen_moments_decay: bool,
     average: Option<TensorMap>,
 }
 
@@ -96,6 +97,7 @@ impl Adaptation {
             let params = trainable.params().iter();
             params.map(|(n, t)| (n.clone(), t.detach().copy())).collect()
         });
+        let frozen_moments_decay = config.parity == Parity::Original && matches!(plan, Plan::Adaptive { .. });
         Ok(Self {
             frozen,
             trainable,
@@ -105,6 +107,7 @@ impl Adaptation {
             chosen,
             scores: None,
             optimiser,
+            frozen_moments_decay,
             average,
         })
     }
@@ -122,6 +125,12 @@ impl Adaptation {
     /// The configuration of the run.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Under `parity: original` the optimiser's moments of frozen layers decay, as they did where gradients were
+    /// cleared to zero (torch 1.7); this keeps them instead, as newer versions of torch do.
+    pub fn keep_frozen_moments(&mut self) {
+        self.frozen_moments_decay = false;
     }
 
     /// Names of the parameters that may change in this run.
