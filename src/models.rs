@@ -32,9 +32,16 @@ pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Genera
     let config = stylegan2::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
     let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
     let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
-    let (tensors, report) = catch("reading the generator", || checkpoint::fill(&what, &needed, &optional, &named, kind, device))?;
+    let (tensors, report) = catch("reading the generator", || {
+        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+    })?;
     let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
-    let origin = Origin { path: path.into(), sha256: checkpoint::sha256(path)?, metadata: named.metadata, report };
+    let origin = Origin {
+        path: path.into(),
+        sha256: checkpoint::sha256(path)?,
+        metadata: named.metadata,
+        report,
+    };
     Ok((generator, origin))
 }
 
@@ -50,15 +57,25 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
     if (vocabulary as usize) < clip::tokenizer::VOCABULARY {
         return Err(Error::file_hint(
             path,
-            format!("its vocabulary has {vocabulary} tokens, OpenAI's tokenizer makes {}", clip::tokenizer::VOCABULARY),
+            format!(
+                "its vocabulary has {vocabulary} tokens, OpenAI's tokenizer makes {}",
+                clip::tokenizer::VOCABULARY
+            ),
             "use a CLIP with OpenAI's vocabulary",
         ));
     }
     let what = format!("`{}` is no complete CLIP", path.display());
     let (needed, optional) = (config.shapes(), config.optional_shapes());
-    let (tensors, report) = catch("reading CLIP", || checkpoint::fill(&what, &needed, &optional, &named, kind, device))?;
+    let (tensors, report) = catch("reading CLIP", || {
+        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+    })?;
     let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?;
-    let origin = Origin { path: path.into(), sha256: checkpoint::sha256(path)?, metadata: named.metadata, report };
+    let origin = Origin {
+        path: path.into(),
+        sha256: checkpoint::sha256(path)?,
+        metadata: named.metadata,
+        report,
+    };
     Ok((clip, origin))
 }
 

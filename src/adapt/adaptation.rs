@@ -97,7 +97,8 @@ impl Adaptation {
             let params = trainable.params().iter();
             params.map(|(n, t)| (n.clone(), t.detach().copy())).collect()
         });
-        let frozen_moments_decay = config.parity == Parity::Original && matches!(plan, Plan::Adaptive { .. });
+        let frozen_moments_decay =
+            config.parity == Parity::Original && matches!(plan, Plan::Adaptive { .. });
         Ok(Self {
             frozen,
             trainable,
