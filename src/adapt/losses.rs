@@ -124,7 +124,9 @@ pub fn manifold(
     source_text: &Tensor,
     target_text: &Tensor,
 ) -> Tensor {
-    let images = (adapted * source).sum_dim_intlist([-1i64].as_slice(), true, adapted.kind()).clamp(-1.0, 1.0);
+    let images = (adapted * source)
+        .sum_dim_intlist([-1i64].as_slice(), true, adapted.kind())
+        .clamp(-1.0, 1.0);
     let texts = target_text.matmul(&source_text.transpose(0, 1));
     (images - texts).abs().mean(adapted.kind())
 }
