@@ -200,8 +200,7 @@ impl Adaptation {
             for ((name, param), grad) in active.iter().zip(&params).zip(&grads) {
                 self.optimiser.step(name, param, grad);
             }
-            if self.config.parity == Parity::Original && matches!(self.plan, Plan::Adaptive { .. })
-            {
+            if self.frozen_moments_decay {
                 for (name, param) in self.trainable.params() {
                     if !active.contains(name)
                         && LayerId::of_parameter(name) != Some(LayerId::Mapping)

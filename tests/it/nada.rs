@@ -328,7 +328,7 @@ fn six_steps_on_the_shape_layers_meet_the_recorded_run() {
 
 #[test]
 fn six_adaptive_steps_meet_the_recorded_runs_of_the_original() {
-    for kind in [Kind::Float, Kind::Double] {
+    for kind in [Kind::Double, Kind::Float] {
         // Gradients cleared to zero: what the published code did under its torch.
         let run = check_run(
             "adaptive_zeros",
