@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts beside this file share: the checks of this machine, and the build. Sourced, not run.
 # Each missing thing is one message with its remedy; all messages go to stderr.
 set -euo pipefail
@@ -55,8 +56,9 @@ at_least() {
 # torch-sys compiles two C++ files, and rustc links with cc.
 need_compiler() {
     local cxx=${CXX:-c++}
-    command -v cc >/dev/null && echo '#include <vector>' | $cxx -x c++ -std=c++17 -fsyntax-only - 2>/dev/null ||
+    if ! command -v cc >/dev/null || ! echo '#include <vector>' | $cxx -x c++ -std=c++17 -fsyntax-only - 2>/dev/null; then
         fail "no working C++17 compiler was found (tried $cxx and cc)." "Install one: $(install_line g++ gcc-c++)"
+    fi
 }
 
 need_component() {
