@@ -97,8 +97,9 @@ def fetch(name, version, tag, sha256, into):
         if "DO NOT MATCH THE HASHES" in done.stderr:
             fail(f"what was downloaded as {requirement} is not the file that nada was made with: {said[-1]}",
                  "Try again; if it stays so, the index or mirror that pip asks has another file.")
-        retry = next((line for line in said if "Retrying" in line), None)
-        fail(f"pip could not fetch {requirement}: {said[-1]}", *([retry] if retry else []),
+        # "… after connection broken by 'NewConnectionError('<…>: Failed to establish …')': /simple/torch/"
+        broken = [line.rsplit(">: ", 1)[-1].rsplit("'", 2)[0] for line in said if "connection broken" in line][-1:]
+        fail(f"pip could not fetch {requirement}: {said[-1]}", *broken,
              "Is the network up? Behind a mirror, set PIP_INDEX_URL. Without a network, put the wheels named in",
              "scripts/libtorch.py into a folder and set PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER.")
     return next(into.glob("*.whl"))

@@ -75,9 +75,11 @@ find_target() {
 prepare() {
     need_cargo
     "$repo/scripts/libtorch"
+    # cargo runs in the checkout, where a relative path would mean another folder.
+    if [ -n "${LIBTORCH:-}" ] && [ -d "$LIBTORCH" ]; then LIBTORCH=$(cd "$LIBTORCH" && pwd); fi
     find_target
     [ -x "$target/release/nada" ] || {
         need_compiler
-        need_space "$target" 2000 "The build" "CARGO_TARGET_DIR=FOLDER"
+        need_space "$target" 2000 "the build" "CARGO_TARGET_DIR=FOLDER"
     }
 }
