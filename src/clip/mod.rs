@@ -20,6 +20,7 @@ pub mod config;
 mod parameters;
 pub mod preprocess;
 pub mod resnet;
+mod shapes;
 pub mod text;
 mod transformer;
 pub mod vision;

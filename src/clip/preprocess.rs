@@ -96,7 +96,7 @@ impl Preprocess {
             return matrix.shallow_clone();
         }
         if matrices.len() == KEPT {
-            matrices.remove(0);
+            drop(matrices.remove(0));
         }
         let weights = Tensor::from_slice(&axis.weights(self.resize));
         let matrix = weights.view([axis.kept, axis.input]).to_kind(kind).to_device(device);
