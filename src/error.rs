@@ -185,6 +185,8 @@ pub fn near_names<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> V
         .filter(|(score, _)| *score > 0.75)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let best = scored.first().map_or(0.0, |s| s.0);
+    scored.retain(|s| s.0 > best - 0.08);
     scored.into_iter().take(3).map(|(_, k)| k.to_owned()).collect()
 }
 

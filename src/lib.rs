@@ -3,8 +3,15 @@
 //! Shape letters used everywhere: N batch, C channels, H W pixels, L number of style inputs (18 at 1024 px),
 //! D style width (512), E width of a CLIP's embedding, T tokens (77). Images are `[N, 3, H, W]` in [-1, 1].
 
+pub mod adapt;
+pub mod atomic;
+pub mod checkpoint;
 pub mod clip;
+pub mod config;
 pub mod error;
+pub mod imaging;
+pub mod rng;
+pub mod stylegan2;
 pub mod torch;
 
 pub use error::{Error, Result};

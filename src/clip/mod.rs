@@ -16,12 +16,16 @@
 //! # }
 //! ```
 
+pub mod clean;
 pub mod config;
+mod html;
 mod parameters;
 pub mod preprocess;
 pub mod resnet;
 mod shapes;
+pub mod templates;
 pub mod text;
+pub mod tokenizer;
 mod transformer;
 pub mod vision;
 

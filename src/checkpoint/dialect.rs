@@ -1,0 +1,266 @@
+//! Which network a file holds, and one canonical naming for each: rosinality's names for the generator, OpenAI's
+//! for CLIP. All renaming of the program happens here.
+
+use super::{Checkpoint, Container, Entry};
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+/// A network that a group of tensors makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Network {
+    /// StyleGAN2's generator, rosinality's names.
+    Generator,
+    /// StyleGAN2's discriminator, rosinality's names.
+    Discriminator,
+    /// CLIP, OpenAI's names.
+    Clip,
+    /// An image encoder of ReStyle, pSp or e4e (its file holds a generator too, as `decoder.`).
+    Encoder,
+    /// A latent mapper of StyleCLIP or StyleGAN-NADA.
+    Mapper,
+    /// Something else, in words.
+    Unknown(String),
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Generator => "a StyleGAN2 generator",
+            Self::Discriminator => "a StyleGAN2 discriminator",
+            Self::Clip => "a CLIP network",
+            Self::Encoder => "an image encoder",
+            Self::Mapper => "a latent mapper",
+            Self::Unknown(what) => what,
+        })
+    }
+}
+
+/// A dictionary of a file and the network in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The dictionary's name: `g_ema`; empty for the top level.
+    pub name: String,
+    /// What it makes.
+    pub network: Network,
+    /// How many tensors it has.
+    pub tensors: usize,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Its networks, in the order of their names; dictionaries that make none are left out.
+    pub parts: Vec<Part>,
+    /// Whether there is the mean latent, which truncation needs.
+    pub latent_avg: bool,
+    /// What there is when no network was recognised.
+    whole: String,
+}
+
+impl Contents {
+    /// The network that the file is about: a generator before a discriminator, the first one otherwise.
+    pub fn network(&self) -> Network {
+        let generator = self.parts.iter().find(|part| part.network == Network::Generator);
+        match generator.or(self.parts.first()) {
+            Some(part) => part.network.clone(),
+            None => Network::Unknown(self.whole.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.parts.is_empty() {
+            return f.write_str(&self.whole);
+        }
+        for (i, part) in self.parts.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", part.network)?;
+            if !part.name.is_empty() {
+                write!(f, " (`{}`)", part.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tensors of one network under their canonical names, still in the file.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Tensors by canonical name.
+    pub entries: BTreeMap<String, Entry>,
+    /// The file's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// The file.
+    pub origin: PathBuf,
+}
+
+/// Tells which networks a file holds.
+pub fn recognise(checkpoint: &Checkpoint) -> Contents {
+    let mut parts = Vec::new();
+    for (name, group) in groups(checkpoint) {
+        let tensors = group.len();
+        if let Some(network) = network(&unwrapped(group).keys().copied().collect()) {
+            parts.push(Part { name: name.to_owned(), network, tensors });
+        }
+    }
+    let tensors = super::unpickle::count(checkpoint.entries.len(), "tensor");
+    let names: Vec<_> = checkpoint.entries.keys().take(3).map(|name| format!("`{name}`")).collect();
+    let whole = match (checkpoint.entries.is_empty(), checkpoint.container) {
+        (true, Container::Safetensors) => "no tensors".to_owned(),
+        (true, _) => format!("no tensors ({})", checkpoint.whole),
+        (false, _) => format!("{tensors} of an unknown network ({}…)", names.join(", ")),
+    };
+    Contents { parts, latent_avg: latent_avg(checkpoint).is_some(), whole }
+}
+
+/// The generator of a file, with `latent_avg` if there is one.
+///
+/// Takes the dictionary `g_ema` (the smoothed weights), else `g`, else the top level, else the only generator there is.
+/// `latent_avg` is `[D]` or `[L, D]`; `[1, D]` becomes `[D]`.
+///
+/// # Errors
+/// [`Error::File`] that says what the file holds instead.
+pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
+    let mut named =
+        pick(checkpoint, &Network::Generator, &["g_ema", "g", ""]).ok_or_else(|| {
+            mismatch(
+                checkpoint,
+                &Network::Generator,
+                "a generator's file holds `g_ema`, or names such as `convs.0.conv.weight`",
+            )
+        })?;
+    let Some(average) = latent_avg(checkpoint) else { return Ok(named) };
+    let width =
+        named.entries.get("style.1.weight").and_then(|weight| weight.shape().first().copied());
+    let average = match *average.shape() {
+        [_] => average.clone(),
+        [1, _] => average.clone().without_first(),
+        [_, _] => average.clone(),
+        _ => return Err(bad_average(checkpoint, average)),
+    };
+    if width.is_some() && average.shape().last().copied() != width {
+        return Err(bad_average(checkpoint, &average));
+    }
+    named.entries.insert("latent_avg".into(), average);
+    Ok(named)
+}
+
+/// The CLIP of a file under OpenAI's names (open_clip's are the same). Wrappers (`module.`, `model.`) and the
+/// numbers of TorchScript archives (`input_resolution`, `context_length`, `vocab_size`) are dropped.
+///
+/// # Errors
+/// [`Error::File`] that says what the file holds instead.
+pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
+    let mut named =
+        pick(checkpoint, &Network::Clip, &["", "state_dict", "model"]).ok_or_else(|| {
+            mismatch(
+                checkpoint,
+                &Network::Clip,
+                "use OpenAI's or open_clip's weights, with names such as `visual.conv1.weight`",
+            )
+        })?;
+    for extra in ["input_resolution", "context_length", "vocab_size"] {
+        named.entries.remove(extra);
+    }
+    Ok(named)
+}
+
+/// The first of the `preferred` dictionaries that makes the `wanted` network, or the only one that does.
+fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Option<Named> {
+    let mut found: BTreeMap<&str, Group<'_>> = groups(checkpoint)
+        .into_iter()
+        .map(|(name, group)| (name, unwrapped(group)))
+        .filter(|(_, group)| network(&group.keys().copied().collect()).as_ref() == Some(wanted))
+        .collect();
+    let preferred = preferred.iter().find_map(|&name| found.remove(name));
+    let group = match preferred {
+        Some(group) => group,
+        None if found.len() == 1 => found.into_values().next()?,
+        None => return None,
+    };
+    Some(Named {
+        entries: group.into_iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect(),
+        metadata: checkpoint.metadata.clone(),
+        origin: checkpoint.path.clone(),
+    })
+}
+
+fn mismatch(checkpoint: &Checkpoint, wanted: &Network, hint: &str) -> Error {
+    let contents = recognise(checkpoint);
+    let several = contents.parts.iter().filter(|part| part.network == *wanted).count() > 1;
+    let message = if several {
+        format!("holds several of the kind: {contents}; cannot choose one")
+    } else {
+        format!("holds {contents}, expected {wanted}")
+    };
+    Error::file_hint(&checkpoint.path, message, hint)
+}
+
+fn bad_average(checkpoint: &Checkpoint, average: &Entry) -> Error {
+    let shape = average.shape();
+    Error::file(
+        &checkpoint.path,
+        format!("`latent_avg` has shape {shape:?}, expected the width of the style vectors"),
+    )
+}
+
+fn latent_avg(checkpoint: &Checkpoint) -> Option<&Entry> {
+    checkpoint.entries.get("latent_avg").or_else(|| checkpoint.entries.get("g_ema/latent_avg"))
+}
+
+type Group<'a> = BTreeMap<&'a str, &'a Entry>;
+
+/// The tensors of each dictionary, by its name; the top level's is empty.
+fn groups(checkpoint: &Checkpoint) -> BTreeMap<&str, Group<'_>> {
+    let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
+    for (path, entry) in &checkpoint.entries {
+        let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
+        groups.entry(group).or_default().insert(name, entry);
+    }
+    groups
+}
+
+/// Without the prefixes that wrappers put before every name (`DataParallel` writes `module.`).
+fn unwrapped(mut group: Group<'_>) -> Group<'_> {
+    for prefix in ["module.", "model.", "module."] {
+        if !group.is_empty() && group.keys().all(|name| name.starts_with(prefix)) {
+            group = group.into_iter().map(|(name, entry)| (&name[prefix.len()..], entry)).collect();
+        }
+    }
+    group
+}
+
+/// Which network has such names. A few telling ones decide, so that a file with a missing tensor is still told.
+fn network(names: &BTreeSet<&str>) -> Option<Network> {
+    let has = |name: &str| names.contains(name);
+    let any = |start: &str| names.range(start..).next().is_some_and(|name| name.starts_with(start));
+    let unknown = |what: &str| Some(Network::Unknown(what.to_owned()));
+    if any("encoder.input_layer.") || any("encoder.body.") || any("encoder.styles.") {
+        Some(Network::Encoder)
+    } else if any("mapper.") {
+        Some(Network::Mapper)
+    } else if has("conv1.conv.modulation.weight")
+        || has("to_rgb1.conv.weight")
+        || has("input.input")
+    {
+        Some(Network::Generator)
+    } else if has("final_linear.0.weight") || has("final_conv.0.weight") {
+        Some(Network::Discriminator)
+    } else if has("visual.conv1.weight")
+        || (has("token_embedding.weight") && has("text_projection"))
+    {
+        Some(Network::Clip)
+    } else if any("vision_model.") || any("text_model.") {
+        unknown("a CLIP network with Hugging Face names, which is not supported yet")
+    } else if any("synthesis.b4.") || any("mapping.fc") {
+        unknown("a StyleGAN2 network with NVIDIA's names, which is not supported yet")
+    } else if any("synthesis.L0_") {
+        unknown("a StyleGAN3 network, which is not supported")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,26 @@
+//! Fingerprints of files, for manifests and deltas.
+
+use crate::error::{IoContext, Result};
+use sha2::{Digest, Sha256};
+use std::io::Read;
+use std::path::Path;
+
+/// The SHA-256 of a file, as 64 lower-case hexadecimal digits. Reads it piece by piece.
+///
+/// # Errors
+/// [`crate::Error::Io`] when it cannot be read.
+pub fn sha256(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let mut file = std::fs::File::open(path).while_doing("read", path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => hasher.update(&buffer[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e).while_doing("read", path),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

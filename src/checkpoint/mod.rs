@@ -1,0 +1,151 @@
+//! From bytes to named tensors, safely.
+//!
+//! [`open`] tells a file by its content, never by its name, and lists the tensors in it; nothing but the table is
+//! read until [`Entry::tensor`] asks for numbers. [`dialect`] then says which network it is and gives one canonical
+//! naming, and [`fill()`] makes a complete, typed set of tensors for a model, or one report with everything that is
+//! wrong. [`save_safetensors`] is the way back.
+//!
+//! No file can run code: pickles are read as data, see `unpickle.rs`. Every length, shape, stride and offset is
+//! checked against what the file holds before it is used.
+//!
+//! Names of nested dictionaries are joined by `/`, dots inside keys stay: `g_ema/style.1.weight`, `latent_avg`.
+
+mod archive;
+mod bytes;
+pub mod dialect;
+mod entry;
+mod fill;
+mod flatten;
+mod hash;
+mod safetensors_file;
+mod sniff;
+mod torch_file;
+mod unpickle;
+mod write;
+
+pub use dialect::{Contents, Named, Network, Part, clip, generator, recognise};
+pub use entry::Entry;
+pub use fill::{Report, fill};
+pub use hash::sha256;
+pub use write::save_safetensors;
+
+use crate::error::{Error, IoContext, Result};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The sum of all tensors of a file, written out, may be so many times its length.
+const MAX_TOTAL_EXPANSION: u64 = 16;
+/// Sums below this many bytes are never refused.
+const SMALL_TOTAL: u64 = 64 << 20;
+
+/// How a file packs its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Container {
+    /// `.safetensors`.
+    Safetensors,
+    /// `torch.save` since 1.6: a zip archive.
+    TorchZip,
+    /// `torch.save` before 1.6: a stream of pickles.
+    TorchLegacy,
+    /// `torch.jit.save`: a zip archive with code, of which only the tensors are read.
+    TorchScript,
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::TorchZip => "torch (zip)",
+            Self::TorchLegacy => "torch (legacy, before 1.6)",
+            Self::TorchScript => "TorchScript",
+        })
+    }
+}
+
+/// What a reader of one container gives.
+struct Parts {
+    container: Container,
+    metadata: BTreeMap<String, String>,
+    whole: String,
+    named: flatten::Named,
+}
+
+/// An opened file: the table of its tensors. The file stays mapped while this or any [`Entry`] of it lives.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// How it is packed.
+    pub container: Container,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+    /// What the file says about itself: the metadata of safetensors, `torch.version` of a zip.
+    pub metadata: BTreeMap<String, String>,
+    /// A few words about the outermost value: "dictionary of 2 items".
+    pub whole: String,
+    /// The tensors by name.
+    pub entries: BTreeMap<String, Entry>,
+    /// Everything that is no tensor, described: for people only.
+    pub others: BTreeMap<String, String>,
+}
+
+/// Opens a checkpoint of any container that is known, told by its content.
+///
+/// Only the table is read. A file with no tensors opens, so that it can be inspected; what is wanted of it is
+/// checked by [`generator`], [`clip()`] and [`fill()`].
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; [`Error::File`] with what was found when it is a folder, empty, cut off,
+/// of a kind that is not supported, or inconsistent.
+pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
+    let path = path.as_ref();
+    let about = std::fs::metadata(path).while_doing("read", path)?;
+    if about.is_dir() {
+        return Err(Error::file_hint(
+            path,
+            "is a folder, a checkpoint file is expected",
+            "name the file inside it",
+        ));
+    }
+    if !about.is_file() {
+        return Err(Error::file(path, "is not a regular file, a checkpoint file is expected"));
+    }
+    read(&Bytes::map(path)?)
+}
+
+/// As [`open`], from memory; `path` is used in messages only.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Checkpoint> {
+    read(&Bytes::held(path.as_ref(), bytes))
+}
+
+fn read(bytes: &Bytes) -> Result<Checkpoint> {
+    let parts = match sniff::container(bytes)? {
+        Container::Safetensors => safetensors_file::read(bytes)?,
+        Container::TorchLegacy => torch_file::read_legacy(bytes)?,
+        Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
+    };
+    let length = bytes.len() as u64;
+    // Single views were limited one by one; this keeps many of them from adding up.
+    let total =
+        parts.named.entries.values().map(|e| e.byte_len() as u64).fold(0, u64::saturating_add);
+    if total > length.saturating_mul(MAX_TOTAL_EXPANSION).max(SMALL_TOTAL) {
+        return Err(
+            bytes.fault(format!("its tensors claim {total} bytes, but the file has {length}"))
+        );
+    }
+    Ok(Checkpoint {
+        path: bytes.path().to_path_buf(),
+        container: parts.container,
+        bytes: length,
+        metadata: parts.metadata,
+        whole: parts.whole,
+        entries: parts.named.entries,
+        others: parts.named.others,
+    })
+}

@@ -1,0 +1,104 @@
+//! What a file is, by its first bytes; and plain words for what it is not.
+
+use super::bytes::Bytes;
+use super::unpickle::{Value, unpickle};
+use super::{Container, safetensors_file, torch_file};
+use crate::error::{Error, Result};
+
+const EXPECTED: &str = "expected a checkpoint: `.safetensors`, or `.pt` as torch writes it";
+const LATER: &str = "support for this format comes with `nada convert`";
+const DOWNLOAD: &str = "the download failed: open the link in a browser, and fetch the file itself";
+
+/// Beginnings of files that people confuse with checkpoints.
+const KNOWN: &[(&[u8], &str, &str)] = &[
+    (b"\x93NUMPY", "a NumPy array (`.npy`)", LATER),
+    (b"\x89PNG", "a PNG image", EXPECTED),
+    (b"\xff\xd8\xff", "a JPEG image", EXPECTED),
+    (b"RIFF", "an image or sound (RIFF)", EXPECTED),
+    (b"GIF8", "a GIF image", EXPECTED),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it first (`gunzip`)"),
+    (b"BZh", "compressed with bzip2", "unpack it first (`bunzip2`)"),
+    (b"\xfd7zXZ", "compressed with xz", "unpack it first (`unxz`)"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it first (`unzstd`)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it first"),
+    (b"Rar!", "a RAR archive", "unpack it first"),
+    (b"\x89HDF", "an HDF5 file (Keras)", EXPECTED),
+    (b"GGUF", "a GGUF file", EXPECTED),
+    (b"PK\x05\x06", "an empty zip archive", EXPECTED),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, not the file itself",
+        "run `git lfs pull` where it lies",
+    ),
+];
+
+/// Tells the container, or why there is none to read.
+pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
+    let refuse = |what: &str, hint: &str| Err(Error::file_hint(bytes.path(), what, hint));
+    let head = &bytes[..bytes.len().min(4096)];
+    if head.is_empty() {
+        return refuse("is empty", EXPECTED);
+    }
+    if head.iter().all(|&b| b == 0) {
+        return refuse(
+            "begins with nothing but zeros",
+            "the file is damaged or cut off: fetch it again",
+        );
+    }
+    if head.starts_with(b"PK\x03\x04") {
+        return Ok(Container::TorchZip);
+    }
+    if head.starts_with(&torch_file::LEGACY_START) {
+        return Ok(Container::TorchLegacy);
+    }
+    if head[0] == 0x80 {
+        let what = pickle(bytes);
+        return refuse(&what, LATER);
+    }
+    if safetensors_file::stated_header(head).is_some() {
+        return Ok(Container::Safetensors);
+    }
+    if head.get(257..262) == Some(b"ustar") {
+        return refuse(
+            "a tar archive (torch before 0.1.10, or a bundle)",
+            "unpack it first if it is a bundle; otherwise, support comes with `nada convert`",
+        );
+    }
+    if let Some((_, what, hint)) = KNOWN.iter().find(|(start, _, _)| head.starts_with(start)) {
+        return refuse(what, hint);
+    }
+    let text = String::from_utf8_lossy(head).trim_start().to_lowercase();
+    if text.starts_with("<!doctype") || text.starts_with("<html") || text.starts_with("<?xml") {
+        return refuse("a web page, not a checkpoint", DOWNLOAD);
+    }
+    if std::str::from_utf8(&head[..head.len().min(64)]).is_ok_and(|t| !t.contains('\0')) {
+        let start: String = text.chars().take(24).collect();
+        return refuse(&format!("a text that begins with {start:?}"), EXPECTED);
+    }
+    let start: Vec<_> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    refuse(&format!("no known format: it begins with the bytes {}", start.join(" ")), EXPECTED)
+}
+
+/// Which of the pickles that are not torch's this is.
+fn pickle(bytes: &Bytes) -> String {
+    let read = match unpickle(bytes, 0) {
+        Ok(read) => read,
+        Err(Error::File { message, .. }) => {
+            return format!("begins like a Python pickle, but {message}");
+        }
+        Err(other) => return other.to_string(),
+    };
+    let names = || {
+        read.values().iter().filter_map(|value| match value {
+            Value::Global(name) => Some(&**name),
+            _ => None,
+        })
+    };
+    if names().any(|name| name.starts_with("torch_utils.persistence")) {
+        return "a network pickle of NVIDIA's StyleGAN (PyTorch)".into();
+    }
+    if names().any(|name| name.starts_with("dnnlib.tflib")) {
+        return "a network pickle of NVIDIA's StyleGAN (TensorFlow)".into();
+    }
+    format!("a Python pickle that torch did not write ({})", read.describe(read.root))
+}

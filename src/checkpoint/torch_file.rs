@@ -1,0 +1,190 @@
+//! What `torch.save` writes: the zip container since torch 1.6, the legacy stream of pickles before, and
+//! TorchScript archives, read as data.
+
+use super::archive;
+use super::bytes::Bytes;
+use super::entry::Storage;
+use super::flatten::{StorageRef, flatten};
+use super::unpickle::{Pickle, Value, count, unpickle};
+use super::{Container, Parts};
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, as a pickle.
+pub(crate) const LEGACY_START: [u8; 15] =
+    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+
+/// Reads the zip container and TorchScript archives.
+pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
+    let members = archive::index(bytes)?;
+    let mut pickles =
+        members.keys().filter(|name| name.ends_with("/data.pkl") || *name == "data.pkl");
+    let (Some(pickle_name), None) = (pickles.next(), pickles.next()) else {
+        let message = if members.keys().any(|name| name.ends_with(".npy")) {
+            "a NumPy archive (`.npz`), which holds no network"
+        } else {
+            "a zip archive that was not written by torch: it lacks a single `data.pkl`"
+        };
+        return Err(Error::file_hint(
+            bytes.path(),
+            message,
+            "name the checkpoint itself; unpack it first if it was zipped",
+        ));
+    };
+    let root = pickle_name.strip_suffix("data.pkl").unwrap_or_default().to_owned();
+    let short = |name: &str| -> Option<String> {
+        let bytes = &members.get(&format!("{root}{name}"))?.bytes;
+        (bytes.len() < 100).then(|| String::from_utf8_lossy(bytes).trim().to_owned())
+    };
+    if short("byteorder").is_some_and(|order| order != "little") {
+        return Err(bytes.fault("its numbers are big-endian, which is not supported"));
+    }
+    let script = members.contains_key(&format!("{root}constants.pkl"))
+        && members.keys().any(|name| name.starts_with(&format!("{root}code/")));
+    let metadata = short("version").map(|v| ("torch.version".to_owned(), v)).into_iter().collect();
+
+    let member = &members[pickle_name];
+    let stored = Storage::new(member.bytes.clone(), pickle_name.clone(), member.crc32);
+    stored.verify()?;
+    let pickle = unpickle(&member.bytes, 0)?;
+    let mut known: HashMap<String, Arc<Storage>> = HashMap::new();
+    let named = flatten(bytes, &pickle, &mut |reference| {
+        if let Some(storage) = known.get(&reference.key) {
+            return Ok(storage.clone());
+        }
+        let name = format!("{root}data/{}", reference.key);
+        let member = members
+            .get(&name)
+            .ok_or_else(|| bytes.damaged(format!("storage `{name}` is missing")))?;
+        let held = member.bytes.len() as u64;
+        let wanted = reference.kind.map_or(Some(held), |kind| byte_len(reference.numel, kind));
+        if wanted != Some(held) {
+            return Err(bytes.damaged(format!(
+                "storage `{name}` should hold {} elements, but has {held} bytes",
+                reference.numel
+            )));
+        }
+        let storage = Storage::new(member.bytes.clone(), name, member.crc32);
+        known.insert(reference.key.clone(), storage.clone());
+        Ok(storage)
+    })?;
+    Ok(Parts {
+        container: if script { Container::TorchScript } else { Container::TorchZip },
+        metadata,
+        whole: pickle.describe(pickle.root),
+        named,
+    })
+}
+
+/// Reads the legacy container: magic number, protocol, system, object, keys, then the storages one by one.
+pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
+    let protocol = unpickle(bytes, LEGACY_START.len())?;
+    if protocol.int(protocol.root) != Some(1001) {
+        return Err(bytes.fault(format!(
+            "legacy torch file of protocol {}, expected 1001",
+            protocol.describe(protocol.root)
+        )));
+    }
+    let system = unpickle(bytes, protocol.end)?;
+    let mut pairs = system.pairs(system.root).unwrap_or_default().iter();
+    if pairs.any(|&(k, v)| {
+        system.text(k) == Some("little_endian") && matches!(system.get(v), Value::Bool(false))
+    }) {
+        return Err(bytes.fault("its numbers are big-endian, which is not supported"));
+    }
+    let pickle = unpickle(bytes, system.end)?;
+    let keys = unpickle(bytes, pickle.end)?;
+    let storages = legacy_storages(bytes, &pickle, &keys)?;
+    let named = flatten(bytes, &pickle, &mut |reference| {
+        let missing = || bytes.damaged(format!("storage `{}` is missing", reference.key));
+        let (whole, kind_size) = storages.get(&reference.key).ok_or_else(missing)?;
+        let Some((key, offset, length)) = &reference.view else {
+            return Ok(Storage::new(whole.clone(), format!("storage {}", reference.key), None));
+        };
+        let start = usize::try_from(*offset).ok().and_then(|n| n.checked_mul(*kind_size));
+        let size = usize::try_from(*length).ok().and_then(|n| n.checked_mul(*kind_size));
+        let part =
+            start.zip(size).and_then(|(start, size)| whole.slice(start..start.checked_add(size)?));
+        let part = part.ok_or_else(|| {
+            bytes.damaged(format!("part `{key}` lies outside storage `{}`", reference.key))
+        })?;
+        Ok(Storage::new(part, format!("part {key}"), None))
+    })?;
+    Ok(Parts {
+        container: Container::TorchLegacy,
+        metadata: BTreeMap::new(),
+        whole: pickle.describe(pickle.root),
+        named,
+    })
+}
+
+/// Where each storage lies, and the size of its elements. The stream gives lengths in elements and no types, so
+/// the types come from the references in the object.
+fn legacy_storages(
+    bytes: &Bytes,
+    pickle: &Pickle,
+    keys: &Pickle,
+) -> Result<HashMap<String, (Bytes, usize)>> {
+    let mut declared: HashMap<String, StorageRef> = HashMap::new();
+    for value in pickle.values() {
+        let Value::Persistent(id) = value else { continue };
+        let Some(reference) = StorageRef::read(pickle, *id) else { continue };
+        if let Some(before) = declared.insert(reference.key.clone(), reference.clone()) {
+            if (before.kind, before.numel) != (reference.kind, reference.numel) {
+                return Err(bytes
+                    .fault(format!("storage `{}` is declared twice, differently", reference.key)));
+            }
+        }
+    }
+    let listed =
+        keys.items(keys.root).ok_or_else(|| bytes.damaged("the list of storages is missing"))?;
+    let mut at = keys.end;
+    let mut storages = HashMap::new();
+    for &id in listed {
+        let key = keys.text(id).unwrap_or_default();
+        let reference = declared.get(key).ok_or_else(|| {
+            bytes.damaged(format!("storage `{key}` is listed, but nothing refers to it"))
+        })?;
+        let kind = reference.kind.ok_or_else(|| {
+            bytes.fault(format!("storage `{key}` has an unsupported element type"))
+        })?;
+        let cut_off = |needs: u64| {
+            bytes.damaged(format!(
+                "cut off at storage {} of {}: {} expected, {} left",
+                storages.len() + 1,
+                listed.len(),
+                count(usize::try_from(needs).unwrap_or(usize::MAX), "byte"),
+                bytes.len() - at
+            ))
+        };
+        let length =
+            at.checked_add(8).and_then(|end| bytes.get(at..end)).ok_or_else(|| cut_off(8))?;
+        let mut raw = [0; 8];
+        raw.copy_from_slice(length);
+        let numel = i64::from_le_bytes(raw);
+        if numel != reference.numel {
+            return Err(bytes.damaged(format!(
+                "storage `{key}` should hold {} elements, but the data say {numel}",
+                reference.numel
+            )));
+        }
+        let size = byte_len(numel, kind)
+            .ok_or_else(|| bytes.damaged(format!("storage `{key}` claims {numel} elements")))?;
+        let start = at + 8;
+        let end = usize::try_from(size).ok().and_then(|size| start.checked_add(size));
+        let part = end
+            .and_then(|end| bytes.slice(start..end))
+            .ok_or_else(|| cut_off(size.saturating_add(8)))?;
+        at = start + part.len();
+        if storages.insert(key.to_owned(), (part, kind.elt_size_in_bytes())).is_some() {
+            return Err(bytes.fault(format!("storage `{key}` is listed twice")));
+        }
+    }
+    Ok(storages)
+}
+
+/// Bytes of so many elements; `None` when that is negative or overflows.
+fn byte_len(numel: i64, kind: tch::Kind) -> Option<u64> {
+    u64::try_from(numel).ok()?.checked_mul(kind.elt_size_in_bytes() as u64)
+}

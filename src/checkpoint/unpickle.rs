@@ -1,0 +1,617 @@
+//! A pickle machine that builds data and nothing else.
+//!
+//! It knows no class and no function: a global is a name, a call is recorded as an [`Object`] (class, arguments,
+//! state) and never carried out. What an object means is decided by the readers, from a short list of names; so
+//! `os.system("…")` is just an object with an odd name that nobody asks for.
+//!
+//! Values lie in one arena and refer to each other by number. A memo that doubles itself ("billion laughs") costs
+//! one entry per opcode, a value that holds itself is no danger before somebody walks it, and dropping never recurses.
+//!
+//! Why not the crate `pytorch-reader` (0.23.0-pre.1 was looked at): it joins nested names with dots, so that `g_ema`
+//! and a key with dots can't be told apart; it reads no TorchScript archive as data; its arena-less objects are
+//! copied at each memo use; and the NVIDIA pickles to come need storages nested in memory and objects with state.
+
+use super::bytes::Bytes;
+use crate::error::Result;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Values in one pickle. A full training checkpoint has some 100,000.
+const MAX_VALUES: usize = 2_000_000;
+/// Values waiting on the stack, and names in the memo.
+const MAX_STACK: usize = 2_000_000;
+/// Opcodes in one pickle.
+const MAX_STEPS: usize = 20_000_000;
+/// Characters of one text; the largest known are the sources in NVIDIA's files, below 100 kB.
+const MAX_TEXT: usize = 16 << 20;
+
+/// The number of a value in its [`Pickle`].
+pub(crate) type Id = u32;
+
+/// What a pickle can hold.
+#[derive(Debug)]
+pub(crate) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer beyond 64 bits, little-endian two's complement.
+    Long(Box<[u8]>),
+    Float(f64),
+    Text(Box<str>),
+    /// Raw bytes, as a range of the file's bytes: not copied.
+    Blob(Range<usize>),
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Set(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// `module.name` of a class or function.
+    Global(Box<str>),
+    Object(Box<Object>),
+    /// A reference to something outside the pickle; torch's storages.
+    Persistent(Id),
+}
+
+/// A call or an instance, as written down; nothing was called.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// The class or function.
+    pub(crate) class: Id,
+    /// Its arguments.
+    pub(crate) args: Id,
+    /// Items appended to it.
+    pub(crate) items: Vec<Id>,
+    /// Keys and values set in it.
+    pub(crate) pairs: Vec<(Id, Id)>,
+    /// What its `__setstate__` would get.
+    pub(crate) state: Option<Id>,
+}
+
+/// A pickle as data.
+#[derive(Debug)]
+pub(crate) struct Pickle {
+    values: Vec<Value>,
+    /// The whole.
+    pub(crate) root: Id,
+    /// Position after its last byte.
+    pub(crate) end: usize,
+}
+
+impl Pickle {
+    /// The value of that number.
+    pub(crate) fn get(&self, id: Id) -> &Value {
+        // Every id was handed out by this arena, which never shrinks.
+        &self.values[id as usize]
+    }
+
+    /// Every value, in the order of creation.
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The name of the class of an object, or of a global itself.
+    pub(crate) fn class_name(&self, id: Id) -> Option<&str> {
+        match self.get(id) {
+            Value::Global(name) => Some(name),
+            Value::Object(object) => match self.get(object.class) {
+                Value::Global(name) => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The pairs of a dictionary, however it was written.
+    pub(crate) fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
+        match self.get(id) {
+            Value::Dict(pairs) => Some(pairs),
+            Value::Object(object)
+                if matches!(
+                    self.class_name(id),
+                    Some(
+                        "collections.OrderedDict"
+                            | "collections.defaultdict"
+                            | "dnnlib.util.EasyDict"
+                    )
+                ) =>
+            {
+                Some(&object.pairs)
+            }
+            _ => None,
+        }
+    }
+
+    /// The items of a tuple or list, or of a `torch.Size`.
+    pub(crate) fn items(&self, id: Id) -> Option<&[Id]> {
+        match self.get(id) {
+            Value::Tuple(items) | Value::List(items) => Some(items),
+            Value::Object(object) if self.class_name(id) == Some("torch.Size") => {
+                match self.get(object.args) {
+                    Value::Tuple(args) => args.first().and_then(|&sizes| match self.get(sizes) {
+                        Value::Tuple(items) | Value::List(items) => Some(items.as_slice()),
+                        _ => None,
+                    }),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// An integer.
+    pub(crate) fn int(&self, id: Id) -> Option<i64> {
+        match self.get(id) {
+            Value::Int(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, id: Id) -> Option<&str> {
+        match self.get(id) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A few words about a value, for people; never long, never deep.
+    pub(crate) fn describe(&self, id: Id) -> String {
+        match self.get(id) {
+            Value::None => "none".into(),
+            Value::Bool(b) => b.to_string(),
+            Value::Int(n) => n.to_string(),
+            Value::Long(bytes) => format!("an integer of {} bytes", bytes.len()),
+            Value::Float(x) => x.to_string(),
+            Value::Text(text) if text.chars().count() > 80 => {
+                format!(
+                    "{:?}… ({} characters)",
+                    text.chars().take(60).collect::<String>(),
+                    text.chars().count()
+                )
+            }
+            Value::Text(text) => format!("{text:?}"),
+            Value::Blob(range) => format!("{} bytes", range.len()),
+            Value::Tuple(items) => self.describe_items("tuple", items),
+            Value::List(items) => self.describe_items("list", items),
+            Value::Set(items) => self.describe_items("set", items),
+            Value::Dict(pairs) => format!("dictionary of {}", count(pairs.len(), "item")),
+            Value::Global(name) => format!("the name `{}`", shorten(name)),
+            Value::Object(_) => match self.class_name(id) {
+                Some(name) => format!("an object of `{}`", shorten(name)),
+                None => "an object".into(),
+            },
+            Value::Persistent(_) => "a reference".into(),
+        }
+    }
+
+    fn describe_items(&self, what: &str, items: &[Id]) -> String {
+        let plain = |&id: &Id| {
+            matches!(self.get(id), Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_))
+        };
+        if items.len() <= 8 && items.iter().all(plain) {
+            let words: Vec<_> = items.iter().map(|&id| self.describe(id)).collect();
+            return format!("{what} [{}]", words.join(", "));
+        }
+        format!("{what} of {}", count(items.len(), "item"))
+    }
+}
+
+fn shorten(name: &str) -> String {
+    name.chars().take(100).collect()
+}
+
+/// `1 item`, `2 items`.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Reads one pickle that starts at `start` of `bytes`, of any protocol from 0 to 5.
+pub(crate) fn unpickle(bytes: &Bytes, start: usize) -> Result<Pickle> {
+    let mut machine = Machine {
+        data: bytes,
+        at: start,
+        values: Vec::new(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+    };
+    match machine.run() {
+        Ok(root) => Ok(Pickle { values: machine.values, root, end: machine.at }),
+        Err(what) => Err(bytes.damaged(format!("bad pickle at byte {}: {what}", machine.at))),
+    }
+}
+
+type Step<T> = std::result::Result<T, String>;
+
+struct Machine<'a> {
+    data: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+}
+
+impl<'a> Machine<'a> {
+    /// Runs to the STOP opcode; gives the value that is left.
+    fn run(&mut self) -> Step<Id> {
+        for _ in 0..MAX_STEPS {
+            let opcode = self.array::<1>()?[0];
+            if opcode == b'.' {
+                return self.pop();
+            }
+            self.step(opcode)?;
+            if self.stack.len() > MAX_STACK || self.marks.len() > MAX_STACK {
+                return Err(format!("more than {MAX_STACK} values wait on the stack"));
+            }
+        }
+        Err(format!("more than {MAX_STEPS} opcodes"))
+    }
+
+    fn step(&mut self, opcode: u8) -> Step<()> {
+        match opcode {
+            0x80 => {
+                let [protocol] = self.array()?;
+                if protocol > 5 {
+                    return Err(format!("protocol {protocol} is unknown"));
+                }
+            }
+            0x95 => {
+                self.take(8)?; // FRAME: a hint for streaming readers
+            }
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => {
+                // POP also takes back a mark.
+                if self.marks.last() == Some(&self.stack.len()) {
+                    self.marks.pop();
+                } else {
+                    self.pop()?;
+                }
+            }
+            b'1' => {
+                self.pop_to_mark()?;
+            }
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            b'N' => self.push(Value::None)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
+            b'I' => match self.line()? {
+                "00" => self.push(Value::Bool(false))?,
+                "01" => self.push(Value::Bool(true))?,
+                text => {
+                    let n = text.parse().map_err(|_| "an integer that is none".to_string())?;
+                    self.push(Value::Int(n))?;
+                }
+            },
+            b'L' => {
+                let text = self.line()?.trim_end_matches('L');
+                let n = text.parse().map_err(|_| "an integer out of range".to_string())?;
+                self.push(Value::Int(n))?;
+            }
+            b'J' => {
+                let n = i32::from_le_bytes(self.array()?);
+                self.push(Value::Int(n.into()))?;
+            }
+            b'K' => {
+                let [n] = self.array()?;
+                self.push(Value::Int(n.into()))?;
+            }
+            b'M' => {
+                let n = u16::from_le_bytes(self.array()?);
+                self.push(Value::Int(n.into()))?;
+            }
+            0x8a => {
+                let [length] = self.array()?;
+                self.push_long(length as usize)?;
+            }
+            0x8b => {
+                let length = self.length::<4>()?;
+                self.push_long(length)?;
+            }
+            b'F' => {
+                let x = self.line()?.parse().map_err(|_| "a float that is none".to_string())?;
+                self.push(Value::Float(x))?;
+            }
+            b'G' => {
+                let x = f64::from_be_bytes(self.array()?);
+                self.push(Value::Float(x))?;
+            }
+            b'S' => {
+                let text = self.line()?.trim_matches(['\'', '"']).into();
+                self.push(Value::Text(text))?;
+            }
+            b'V' => {
+                let text = self.line()?.into();
+                self.push(Value::Text(text))?;
+            }
+            b'T' | b'U' => {
+                // Python 2's byte strings: names in files of that age.
+                let length = if opcode == b'U' { self.length::<1>()? } else { self.length::<4>()? };
+                let range = self.range(length)?;
+                match std::str::from_utf8(&self.data[range.clone()]) {
+                    Ok(text) if length <= MAX_TEXT => self.push(Value::Text(text.into()))?,
+                    _ => self.push(Value::Blob(range))?,
+                }
+            }
+            0x8c => self.push_text::<1>()?,
+            b'X' => self.push_text::<4>()?,
+            0x8d => self.push_text::<8>()?,
+            b'C' => self.push_blob::<1>()?,
+            b'B' => self.push_blob::<4>()?,
+            0x8e | 0x96 => self.push_blob::<8>()?,
+            b')' => self.push(Value::Tuple(Vec::new()))?,
+            b't' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Tuple(items))?;
+            }
+            0x85..=0x87 => {
+                let length = (opcode - 0x84) as usize;
+                let at = self.floor_checked(length)?;
+                let items = self.stack.split_off(at);
+                self.push(Value::Tuple(items))?;
+            }
+            b']' => self.push(Value::List(Vec::new()))?,
+            b'l' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::List(items))?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.extend(vec![item])?;
+            }
+            b'e' | 0x90 => {
+                let items = self.pop_to_mark()?;
+                self.extend(items)?;
+            }
+            b'}' => self.push(Value::Dict(Vec::new()))?,
+            b'd' => {
+                let pairs = in_pairs(self.pop_to_mark()?)?;
+                self.push(Value::Dict(pairs))?;
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.set(vec![(key, value)])?;
+            }
+            b'u' => {
+                let pairs = in_pairs(self.pop_to_mark()?)?;
+                self.set(pairs)?;
+            }
+            0x8f => self.push(Value::Set(Vec::new()))?,
+            0x91 => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Set(items))?;
+            }
+            b'g' | b'h' | b'j' => {
+                let key = self.memo_key(opcode)?;
+                let id = *self.memo.get(&key).ok_or_else(|| format!("memo {key} was never set"))?;
+                self.stack.push(id);
+            }
+            b'p' | b'q' | b'r' => {
+                let key = self.memo_key(opcode)?;
+                self.memoize(key)?;
+            }
+            0x94 => self.memoize(self.memo.len() as u64)?,
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.push(Value::Global(format!("{module}.{name}").into()))?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let (Value::Text(name), Value::Text(module)) = (self.get(name), self.get(module))
+                else {
+                    return Err("a global whose name is no text".into());
+                };
+                if name.len() + module.len() > 4096 {
+                    return Err("a global with an endless name".into());
+                }
+                let global = Value::Global(format!("{module}.{name}").into());
+                self.push(global)?;
+            }
+            // REDUCE, NEWOBJ: written down, not carried out.
+            b'R' | 0x81 => {
+                let (args, class) = (self.pop()?, self.pop()?);
+                self.push_object(class, args)?;
+            }
+            0x92 => {
+                let (_kwargs, args, class) = (self.pop()?, self.pop()?, self.pop()?);
+                self.push_object(class, args)?;
+            }
+            b'i' => {
+                let (module, name) = (self.line()?, self.line()?);
+                let args = self.pop_to_mark()?;
+                let class = self.add(Value::Global(format!("{module}.{name}").into()))?;
+                let args = self.add(Value::Tuple(args))?;
+                self.push_object(class, args)?;
+            }
+            b'o' => {
+                let mut items = self.pop_to_mark()?;
+                if items.is_empty() {
+                    return Err("an object without a class".into());
+                }
+                let class = items.remove(0);
+                let args = self.add(Value::Tuple(items))?;
+                self.push_object(class, args)?;
+            }
+            b'b' => {
+                let (state, target) = (self.pop()?, self.top()?);
+                if let Value::Object(object) = &mut self.values[target as usize] {
+                    object.state = Some(state);
+                }
+            }
+            b'P' => {
+                let text = self.line()?.into();
+                let id = self.add(Value::Text(text))?;
+                self.push(Value::Persistent(id))?;
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.push(Value::Persistent(id))?;
+            }
+            other => return Err(format!("opcode {other:#04x} is not supported")),
+        }
+        Ok(())
+    }
+
+    fn get(&self, id: Id) -> &Value {
+        &self.values[id as usize]
+    }
+
+    fn add(&mut self, value: Value) -> Step<Id> {
+        if self.values.len() >= MAX_VALUES {
+            return Err(format!("more than {MAX_VALUES} values"));
+        }
+        self.values.push(value);
+        Ok((self.values.len() - 1) as Id)
+    }
+
+    fn push(&mut self, value: Value) -> Step<()> {
+        let id = self.add(value)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn push_object(&mut self, class: Id, args: Id) -> Step<()> {
+        let object = Object { class, args, items: Vec::new(), pairs: Vec::new(), state: None };
+        self.push(Value::Object(Box::new(object)))
+    }
+
+    fn push_text<const N: usize>(&mut self) -> Step<()> {
+        let length = self.length::<N>()?;
+        let range = self.range(length)?;
+        if length > MAX_TEXT {
+            return Err(format!("a text of {length} bytes"));
+        }
+        let text = String::from_utf8_lossy(&self.data[range]).into();
+        self.push(Value::Text(text))
+    }
+
+    fn push_blob<const N: usize>(&mut self) -> Step<()> {
+        let length = self.length::<N>()?;
+        let range = self.range(length)?;
+        self.push(Value::Blob(range))
+    }
+
+    fn push_long(&mut self, length: usize) -> Step<()> {
+        let bytes = self.take(length)?;
+        if length > 1024 {
+            return Err(format!("an integer of {length} bytes"));
+        }
+        if length > 8 {
+            return self.push(Value::Long(bytes.into()));
+        }
+        let negative = bytes.last().is_some_and(|top| top & 0x80 != 0);
+        let mut full = [if negative { 0xff } else { 0 }; 8];
+        full[..length].copy_from_slice(bytes);
+        self.push(Value::Int(i64::from_le_bytes(full)))
+    }
+
+    fn extend(&mut self, items: Vec<Id>) -> Step<()> {
+        let target = self.top()?;
+        match &mut self.values[target as usize] {
+            Value::List(list) | Value::Set(list) => list.extend(items),
+            Value::Object(object) => object.items.extend(items),
+            _ => return Err("items for something that is no list".into()),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, pairs: Vec<(Id, Id)>) -> Step<()> {
+        let target = self.top()?;
+        match &mut self.values[target as usize] {
+            Value::Dict(dict) => dict.extend(pairs),
+            Value::Object(object) => object.pairs.extend(pairs),
+            _ => return Err("keys for something that is no dictionary".into()),
+        }
+        Ok(())
+    }
+
+    fn memoize(&mut self, key: u64) -> Step<()> {
+        let top = self.top()?;
+        if self.memo.len() >= MAX_STACK {
+            return Err(format!("more than {MAX_STACK} names in the memo"));
+        }
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn memo_key(&mut self, opcode: u8) -> Step<u64> {
+        match opcode {
+            b'h' | b'q' => Ok(self.array::<1>()?[0].into()),
+            b'j' | b'r' => Ok(u32::from_le_bytes(self.array()?).into()),
+            _ => self.line()?.parse().map_err(|_| "a memo that is no number".to_string()),
+        }
+    }
+
+    /// Position of the `wanted`th value from the top, which must lie above the last mark.
+    fn floor_checked(&self, wanted: usize) -> Step<usize> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        match self.stack.len().checked_sub(wanted) {
+            Some(at) if at >= floor => Ok(at),
+            _ => Err("the stack is empty".into()),
+        }
+    }
+
+    fn top(&self) -> Step<Id> {
+        self.floor_checked(1).map(|at| self.stack[at])
+    }
+
+    fn pop(&mut self) -> Step<Id> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn pop_to_mark(&mut self) -> Step<Vec<Id>> {
+        let mark = self.marks.pop().ok_or("a mark is missing")?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn range(&mut self, length: usize) -> Step<Range<usize>> {
+        match self.at.checked_add(length) {
+            Some(end) if end <= self.data.len() => {
+                let range = self.at..end;
+                self.at = end;
+                Ok(range)
+            }
+            _ => Err(format!(
+                "it ends {} early",
+                count(self.at.saturating_add(length) - self.data.len(), "byte")
+            )),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Step<&'a [u8]> {
+        let range = self.range(length)?;
+        Ok(&self.data[range])
+    }
+
+    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.take(N)?);
+        Ok(out)
+    }
+
+    fn length<const N: usize>(&mut self) -> Step<usize> {
+        let mut wide = [0; 8];
+        wide[..N].copy_from_slice(self.take(N)?);
+        usize::try_from(u64::from_le_bytes(wide)).map_err(|_| "an endless value".into())
+    }
+
+    /// The text up to the next line feed.
+    fn line(&mut self) -> Step<&'a str> {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        let window = &rest[..rest.len().min(4096)];
+        let length = window.iter().position(|&b| b == b'\n').ok_or("a line that does not end")?;
+        self.at += length + 1;
+        std::str::from_utf8(&window[..length]).map_err(|_| "a line that is no text".into())
+    }
+}
+
+fn in_pairs(items: Vec<Id>) -> Step<Vec<(Id, Id)>> {
+    if items.len() % 2 != 0 {
+        return Err("a key without a value".into());
+    }
+    Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+}

@@ -1,0 +1,136 @@
+//! Writes safetensors: the same tensors always give the same bytes.
+
+use super::safetensors_file::dtype_name;
+use crate::atomic;
+use crate::error::{Error, IoContext, Result};
+use crate::torch::{self, TensorMap};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Writes `tensors` to `path`, whole or not at all, cast to `dtype` if one is given (floating point only; integers
+/// and bools stay).
+///
+/// Data are ordered by element size, then by name, so that every tensor is aligned. Strided and shared tensors are
+/// written out in full; tensors on other devices are fetched one at a time.
+///
+/// # Errors
+/// [`Error::Io`] that names the path, and the bytes needed when the disk is full; [`Error::Request`] for a kind that
+/// the format does not have, or for a name it reserves.
+pub fn save_safetensors(
+    path: impl AsRef<Path>,
+    tensors: &TensorMap,
+    metadata: &BTreeMap<String, String>,
+    dtype: Option<Kind>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let mut table = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let stored = tensor.kind();
+        let kind = dtype.filter(|_| is_float(stored)).unwrap_or(stored);
+        let Some(code) = dtype_name(kind) else {
+            return Err(Error::request(
+                format!("`{name}` has kind {kind:?}, which safetensors does not have"),
+                "cast it first",
+            ));
+        };
+        if name == "__metadata__" {
+            return Err(Error::request(
+                "`__metadata__` cannot be the name of a tensor",
+                "rename it",
+            ));
+        }
+        table.push(Row { name, tensor, kind, code });
+    }
+    // Stable: within one size, the order of names stays.
+    table.sort_by_key(|row| std::cmp::Reverse(row.kind.elt_size_in_bytes()));
+    let (header, length) = header(&table, metadata);
+    let total = 8 + header.len() as u64 + length;
+    let write = |file: &mut dyn Write, bytes: &[u8]| {
+        file.write_all(bytes).map_err(|e| with_size(e, total)).while_doing("write", path)
+    };
+    atomic::write_with(path, |file| {
+        write(file, &(header.len() as u64).to_le_bytes())?;
+        write(file, header.as_bytes())?;
+        let mut buffer = Vec::new();
+        for row in &table {
+            buffer.clear();
+            buffer.resize(row.tensor.numel() * row.kind.elt_size_in_bytes(), 0);
+            torch::catch("writing a tensor", || {
+                let plain =
+                    row.tensor.detach().to_device(Device::Cpu).to_kind(row.kind).contiguous();
+                if plain.numel() > 0 {
+                    plain.copy_data_u8(&mut buffer, plain.numel());
+                }
+                Ok(())
+            })?;
+            write(file, &buffer)?;
+        }
+        Ok(())
+    })
+}
+
+struct Row<'a> {
+    name: &'a str,
+    tensor: &'a Tensor,
+    kind: Kind,
+    code: &'static str,
+}
+
+/// The JSON table, padded to whole 8 bytes, and the length of the data.
+fn header(table: &[Row<'_>], metadata: &BTreeMap<String, String>) -> (String, u64) {
+    let mut rows = Vec::with_capacity(table.len() + 1);
+    if !metadata.is_empty() {
+        let pairs: Vec<_> =
+            metadata.iter().map(|(key, value)| format!("{}:{}", json(key), json(value))).collect();
+        rows.push(format!("\"__metadata__\":{{{}}}", pairs.join(",")));
+    }
+    let mut at = 0_u64;
+    for row in table {
+        let end = at + (row.tensor.numel() * row.kind.elt_size_in_bytes()) as u64;
+        let shape: Vec<_> = row.tensor.size().iter().map(i64::to_string).collect();
+        rows.push(format!(
+            "{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{at},{end}]}}",
+            json(row.name),
+            row.code,
+            shape.join(",")
+        ));
+        at = end;
+    }
+    let mut header = format!("{{{}}}", rows.join(","));
+    header.extend(std::iter::repeat_n(' ', header.len().wrapping_neg() % 8));
+    (header, at)
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn is_float(kind: Kind) -> bool {
+    matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double)
+}
+
+/// Adds how much room is needed to the system's words about a full disk.
+fn with_size(error: io::Error, total: u64) -> io::Error {
+    match error.kind() {
+        kind @ (io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge) => {
+            io::Error::new(kind, format!("{error}; {total} bytes are needed"))
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_the_bytes_that_are_needed() {
+        let told = with_size(io::ErrorKind::StorageFull.into(), 1234);
+        assert_eq!(told.kind(), io::ErrorKind::StorageFull);
+        assert!(told.to_string().ends_with("1234 bytes are needed"), "{told}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Pictures in and out.
+
+pub mod pil;

@@ -1,0 +1,230 @@
+//! What a generator is, read off the shapes of its tensors: resolution, channels, mapping depth, style width.
+
+use super::layer::LayerId;
+use crate::error::{Error, Result};
+use crate::torch::ShapeMap;
+
+/// The shape of a StyleGAN2 generator. Everything is inferred from a checkpoint, nothing is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Output resolution in pixels: 8, 16, … 2048.
+    pub resolution: i64,
+    /// Width of z, the input of the mapping network.
+    pub z_dim: i64,
+    /// Width D of the style codes w.
+    pub style_dim: i64,
+    /// Number of fully connected layers in the mapping network.
+    pub mapping_layers: usize,
+    /// Output channels of each resolution's convolutions: 4 px first.
+    pub channels: Vec<i64>,
+    /// Channels of the constant input.
+    pub constant_channels: i64,
+}
+
+/// Largest generator that is accepted; anything beyond is a broken or hostile file.
+const MAX_RESOLUTION: i64 = 2048;
+const MAX_WIDTH: i64 = 16_384;
+
+impl Config {
+    /// The usual channel table: `min(channel_base / resolution, 512)`, `channel_base = 16384 · multiplier`.
+    /// Config-f of the paper has multiplier 2.
+    pub fn standard(resolution: i64, multiplier: i64) -> Self {
+        let blocks = resolution.ilog2() as usize - 1;
+        let channels: Vec<i64> =
+            (0..blocks).map(|b| (16_384 * multiplier / (4 << b)).min(512)).collect();
+        Self {
+            resolution,
+            z_dim: 512,
+            style_dim: 512,
+            mapping_layers: 8,
+            constant_channels: channels[0],
+            channels,
+        }
+    }
+
+    /// Reads the configuration off named shapes (rosinality's names).
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] that lists what is missing or impossible.
+    pub fn infer(shapes: &ShapeMap) -> Result<Self> {
+        let mut problems = Vec::new();
+        let mut dims = |name: &str, rank: usize| -> Vec<i64> {
+            match shapes.get(name) {
+                Some(s) if s.len() == rank && s.iter().all(|&d| (1..=MAX_WIDTH).contains(&d)) => {
+                    s.clone()
+                }
+                Some(s) => {
+                    problems.push(format!(
+                        "`{name}` has shape {s:?}, expected {rank} dimensions of 1 to {MAX_WIDTH}"
+                    ));
+                    vec![1; rank]
+                }
+                None => {
+                    problems.push(format!("`{name}` is missing"));
+                    vec![1; rank]
+                }
+            }
+        };
+        let mapping_layers =
+            (1..).take_while(|i| shapes.contains_key(&format!("style.{i}.weight"))).count().max(1);
+        let first = dims("style.1.weight", 2);
+        let last = dims(&format!("style.{mapping_layers}.weight"), 2);
+        let constant = dims("input.input", 4);
+        let mut channels = vec![dims("conv1.conv.weight", 5)[1]];
+        let blocks =
+            (0..).take_while(|b| shapes.contains_key(&format!("to_rgbs.{b}.conv.weight"))).count();
+        for b in 0..blocks {
+            channels.push(dims(&format!("convs.{}.conv.weight", 2 * b), 5)[1]);
+        }
+        let resolution = 4i64 << blocks.min(20);
+        if blocks == 0 {
+            problems.push(
+                "`to_rgbs.0.conv.weight` is missing: the smallest generator makes 8 px images"
+                    .into(),
+            );
+        } else if resolution > MAX_RESOLUTION {
+            problems.push(format!(
+                "{blocks} blocks would make {resolution} px images, more than {MAX_RESOLUTION}"
+            ));
+        }
+        if constant.get(2..) != Some(&[4, 4]) && shapes.contains_key("input.input") {
+            problems.push(format!("`input.input` has shape {constant:?}, expected 4×4 pixels"));
+        }
+        if !problems.is_empty() {
+            return Err(Error::Tensors {
+                what: "no StyleGAN2 generator can be read from these tensors".into(),
+                problems,
+                hint: Some("`nada inspect FILE` shows what the file holds".into()),
+            });
+        }
+        Ok(Self {
+            resolution,
+            z_dim: first[1],
+            style_dim: last[0],
+            mapping_layers,
+            channels,
+            constant_channels: constant[1],
+        })
+    }
+
+    /// Number L of style inputs: `2·log2(resolution) − 2`, 18 at 1024 px.
+    pub fn num_styles(&self) -> i64 {
+        2 * self.channels.len() as i64
+    }
+
+    /// Resolution of block `b` (0 is 4 px).
+    pub fn block_resolution(&self, block: usize) -> i64 {
+        4 << block
+    }
+
+    /// Number of noise maps: one for each styled convolution.
+    pub fn num_noises(&self) -> usize {
+        2 * self.channels.len() - 1
+    }
+
+    /// Resolution of noise map `i`.
+    pub fn noise_resolution(&self, i: usize) -> i64 {
+        4 << i.div_ceil(2)
+    }
+
+    /// All layers in the order of synthesis.
+    pub fn layers(&self) -> Vec<LayerId> {
+        let mut layers = vec![LayerId::Mapping, LayerId::Constant, LayerId::Conv1, LayerId::ToRgb1];
+        for b in 0..self.channels.len() - 1 {
+            layers.extend([LayerId::Conv(2 * b), LayerId::Conv(2 * b + 1), LayerId::ToRgb(b)]);
+        }
+        layers
+    }
+
+    /// Input and output channels of a styled layer; `None` for the mapping network and the constant.
+    pub fn layer_channels(&self, layer: LayerId) -> Option<(i64, i64)> {
+        match layer {
+            LayerId::Mapping | LayerId::Constant => None,
+            LayerId::Conv1 => Some((self.constant_channels, self.channels[0])),
+            LayerId::ToRgb1 => Some((self.channels[0], 3)),
+            LayerId::Conv(i) if i % 2 == 0 => {
+                Some((self.channels[i / 2], self.channels[i / 2 + 1]))
+            }
+            LayerId::Conv(i) => Some((self.channels[i / 2 + 1], self.channels[i / 2 + 1])),
+            LayerId::ToRgb(b) => Some((self.channels[b + 1], 3)),
+        }
+    }
+
+    /// Names and shapes of all parameters: what a file must hold.
+    pub fn parameter_shapes(&self) -> ShapeMap {
+        let mut shapes = ShapeMap::new();
+        for i in 1..=self.mapping_layers {
+            let input = if i == 1 { self.z_dim } else { self.style_dim };
+            shapes.insert(format!("style.{i}.weight"), vec![self.style_dim, input]);
+            shapes.insert(format!("style.{i}.bias"), vec![self.style_dim]);
+        }
+        shapes.insert("input.input".into(), vec![1, self.constant_channels, 4, 4]);
+        for layer in self.layers() {
+            let Some((input, output)) = self.layer_channels(layer) else { continue };
+            let k = if layer.is_to_rgb() { 1 } else { 3 };
+            shapes.insert(format!("{layer}.conv.weight"), vec![1, output, input, k, k]);
+            shapes.insert(format!("{layer}.conv.modulation.weight"), vec![input, self.style_dim]);
+            shapes.insert(format!("{layer}.conv.modulation.bias"), vec![input]);
+            if layer.is_to_rgb() {
+                shapes.insert(format!("{layer}.bias"), vec![1, 3, 1, 1]);
+            } else {
+                shapes.insert(format!("{layer}.noise.weight"), vec![1]);
+                shapes.insert(format!("{layer}.activate.bias"), vec![output]);
+            }
+        }
+        shapes
+    }
+
+    /// Names and shapes that a file may hold: noise buffers, filter kernels, the average style.
+    pub fn optional_shapes(&self) -> ShapeMap {
+        let mut shapes = ShapeMap::from([("latent_avg".into(), vec![self.style_dim])]);
+        for i in 0..self.num_noises() {
+            let r = self.noise_resolution(i);
+            shapes.insert(format!("noises.noise_{i}"), vec![1, 1, r, r]);
+        }
+        for b in 0..self.channels.len() - 1 {
+            shapes.insert(format!("convs.{}.conv.blur.kernel", 2 * b), vec![4, 4]);
+            shapes.insert(format!("to_rgbs.{b}.upsample.kernel"), vec![4, 4]);
+        }
+        shapes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_f_has_the_published_number_of_parameters() {
+        for (resolution, multiplier, parameters) in
+            [(1024, 2, 30_370_060), (256, 2, 30_034_338), (512, 1, 24_860_935)]
+        {
+            let config = Config::standard(resolution, multiplier);
+            let count: i64 =
+                config.parameter_shapes().values().map(|s| s.iter().product::<i64>()).sum();
+            assert_eq!(count, parameters, "{resolution} px");
+            assert_eq!(Config::infer(&config.parameter_shapes()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn all_missing_tensors_are_listed_at_once() {
+        let mut shapes = Config::standard(32, 1).parameter_shapes();
+        shapes.remove("input.input");
+        shapes.remove("conv1.conv.weight");
+        let text = Config::infer(&shapes).unwrap_err().to_string();
+        assert!(
+            text.contains("`input.input` is missing")
+                && text.contains("`conv1.conv.weight` is missing"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn noise_maps_follow_the_resolution() {
+        let config = Config::standard(32, 1);
+        let sizes: Vec<i64> =
+            (0..config.num_noises()).map(|i| config.noise_resolution(i)).collect();
+        assert_eq!(sizes, [4, 8, 8, 16, 16, 32, 32]);
+    }
+}

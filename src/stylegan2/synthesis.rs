@@ -1,0 +1,177 @@
+//! The synthesis network: style codes → image, through skip connections of RGB images.
+
+use super::config::Config;
+use super::layer::LayerId;
+use super::ops;
+use crate::torch::TensorMap;
+use tch::Tensor;
+
+/// The per-channel style codes (StyleSpace, "S") of every styled layer, in the order of synthesis.
+#[derive(Debug)]
+pub struct StyleCodes(pub Vec<(LayerId, Tensor)>);
+
+impl StyleCodes {
+    /// The code of one layer, `[N, C_in]`.
+    pub fn get(&self, layer: LayerId) -> Option<&Tensor> {
+        self.0.iter().find(|(id, _)| *id == layer).map(|(_, code)| code)
+    }
+
+    /// Replaces the code of one layer; `false` when there is no such layer.
+    pub fn set(&mut self, layer: LayerId, code: Tensor) -> bool {
+        match self.0.iter_mut().find(|(id, _)| *id == layer) {
+            Some(entry) => {
+                entry.1 = code;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Which noise maps are added behind the convolutions.
+#[derive(Debug, Clone, Copy)]
+pub enum Noise<'a> {
+    /// The buffers stored in the checkpoint: the same image each time.
+    Stored,
+    /// None at all.
+    None,
+    /// One map `[1 or N, 1, H, W]` per convolution, as `Generator::random_noise` draws them.
+    Maps(&'a [Tensor]),
+}
+
+/// Sees every intermediate result under the name of its layer; made only when somebody looks.
+pub type Tap<'a> = Option<&'a mut dyn FnMut(&str, &Tensor)>;
+
+fn show(tap: &mut Tap<'_>, name: impl FnOnce() -> String, value: impl FnOnce() -> Tensor) {
+    if let Some(tap) = tap {
+        tap(&name(), &value());
+    }
+}
+
+/// A layer whose convolution is modulated by a style: `StyledConv` and `ToRGB` of the originals.
+#[derive(Debug)]
+struct StyledLayer {
+    id: LayerId,
+    weight: Tensor, // [1, O, I, k, k], without its equalised learning rate
+    affine_weight: Tensor,
+    affine_bias: Tensor,
+    bias: Tensor,                   // [O], or [1, 3, 1, 1] of a ToRGB
+    noise_strength: Option<Tensor>, // [1]; a ToRGB has none
+    lr_scale: f64,                  // 1/√(I·k²)
+}
+
+impl StyledLayer {
+    fn new(id: LayerId, params: &TensorMap) -> Self {
+        let tensor = |leaf: &str| params[&format!("{id}.{leaf}")].shallow_clone();
+        let weight = tensor("conv.weight");
+        let fan_in: i64 = weight.size()[2..].iter().product();
+        Self {
+            id,
+            affine_weight: tensor("conv.modulation.weight"),
+            affine_bias: tensor("conv.modulation.bias"),
+            bias: tensor(if id.is_to_rgb() { "bias" } else { "activate.bias" }),
+            noise_strength: (!id.is_to_rgb()).then(|| tensor("noise.weight")),
+            lr_scale: 1.0 / (fan_in as f64).sqrt(),
+            weight,
+        }
+    }
+
+    /// w `[N, D]` → style code `[N, I]`.
+    fn style(&self, w: &Tensor) -> Tensor {
+        ops::equal_linear(w, &self.affine_weight, &self.affine_bias, 1.0)
+    }
+
+    /// Modulated convolution, noise, bias and activation.
+    fn conv(
+        &self,
+        x: &Tensor,
+        style: &Tensor,
+        noise: Option<&Tensor>,
+        tap: &mut Tap<'_>,
+    ) -> Tensor {
+        let weight = self.weight.squeeze_dim(0);
+        // The equalised learning rate goes into the small style instead of the large weights.
+        let style = style * self.lr_scale;
+        let up = matches!(self.id, LayerId::Conv(i) if i % 2 == 0);
+        let y = if up {
+            ops::modulated_conv2d_up(x, &weight, &style)
+        } else {
+            ops::modulated_conv2d(x, &weight, &style)
+        };
+        let demodulation = ops::demodulation(&weight, &style);
+        show(tap, || format!("{}.conv", self.id), || ops::scale_channels(&y, &demodulation));
+        ops::styled_tail(&y, &demodulation, noise.zip(self.noise_strength.as_ref()), &self.bias)
+    }
+
+    /// Features → colours: 1×1, not demodulated.
+    fn rgb(&self, x: &Tensor, style: &Tensor, tap: &mut Tap<'_>) -> Tensor {
+        let y = ops::modulated_conv2d(x, &self.weight.squeeze_dim(0), &(style * self.lr_scale));
+        show(tap, || format!("{}.conv", self.id), || y.shallow_clone());
+        y + &self.bias
+    }
+}
+
+/// Style codes → image.
+#[derive(Debug)]
+pub struct Synthesis {
+    constant: Tensor, // [1, C, 4, 4]
+    layers: Vec<StyledLayer>,
+    noises: Vec<Tensor>,
+}
+
+impl Synthesis {
+    /// Takes its layers out of `params`, which were checked against `config`; `noises` are the stored maps.
+    pub(super) fn new(config: &Config, params: &TensorMap, noises: Vec<Tensor>) -> Self {
+        let layers = config
+            .layers()
+            .into_iter()
+            .filter(|l| l.style_index().is_some())
+            .map(|l| StyledLayer::new(l, params));
+        Self { constant: params["input.input"].shallow_clone(), layers: layers.collect(), noises }
+    }
+
+    /// W+ `[N, L, D]` → the style code of every layer, routed as in reference §3.1.
+    pub fn styles(&self, w_plus: &Tensor) -> StyleCodes {
+        let code = |layer: &StyledLayer| {
+            let index = layer.id.style_index().expect("only styled layers are kept here");
+            (layer.id, layer.style(&w_plus.select(1, index)))
+        };
+        StyleCodes(self.layers.iter().map(code).collect())
+    }
+
+    /// # Shapes
+    /// `w_plus: [N, L, D]` → image `[N, 3, H, W]`, nominally in [-1, 1], never clamped.
+    pub fn forward(&self, w_plus: &Tensor, noise: Noise<'_>) -> Tensor {
+        self.forward_styles(&self.styles(w_plus), noise, None)
+    }
+
+    /// From style codes (StyleSpace) to an image; `tap` sees the output of every layer.
+    pub fn forward_styles(&self, codes: &StyleCodes, noise: Noise<'_>, mut tap: Tap<'_>) -> Tensor {
+        let batch = codes.0[0].1.size()[0];
+        let mut x = self.constant.expand([batch, -1, -1, -1], false);
+        show(&mut tap, || "input".into(), || x.shallow_clone());
+        let mut image: Option<Tensor> = None;
+        let mut next_noise = 0;
+        for (layer, (_, style)) in self.layers.iter().zip(&codes.0) {
+            if layer.id.is_to_rgb() {
+                let rgb = layer.rgb(&x, style, &mut tap);
+                let sum = match image {
+                    Some(smaller) => ops::upsample_rgb(&smaller) + rgb,
+                    None => rgb,
+                };
+                show(&mut tap, || layer.id.to_string(), || sum.shallow_clone());
+                image = Some(sum);
+            } else {
+                let map = match noise {
+                    Noise::Stored => self.noises.get(next_noise),
+                    Noise::Maps(maps) => maps.get(next_noise),
+                    Noise::None => None,
+                };
+                next_noise += 1;
+                x = layer.conv(&x, style, map, &mut tap);
+                show(&mut tap, || layer.id.to_string(), || x.shallow_clone());
+            }
+        }
+        image.expect("a generator has at least one ToRGB")
+    }
+}
