@@ -1,3 +1,5 @@
 //! The `nada` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    nada::cli::main()
+}

@@ -1,0 +1,175 @@
+//! A configuration → everything loaded and checked, ready for the first step.
+
+use super::super::printer::Printer;
+use crate::adapt::direction::{self, Direction};
+use crate::adapt::{Adaptation, Judge};
+use crate::builtin;
+use crate::clip::{Clip, Resize};
+use crate::config::{ClipResize, Config};
+use crate::error::{Error, Result};
+use crate::imaging::{load, pil};
+use crate::models;
+use crate::rng;
+use crate::run_dir::{Manifest, ResultInfo, RunDir, Weights};
+use crate::stylegan2::{Generator, LatentAvgOrigin, Latent, Noise};
+use crate::torch::{self, TensorMap};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// How many generated images stand for the source when the target is given by images (the original's 16).
+const SOURCE_IMAGES: i64 = 16;
+
+/// A run that can begin.
+pub(super) struct Prepared {
+    pub(super) adaptation: Adaptation,
+    pub(super) manifest: Manifest,
+    base: TensorMap,
+    base_weights: Weights,
+}
+
+/// Loads the models and makes the directions.
+pub(super) fn prepare(config: &Config, models_dir: Option<&Path>, printer: &Printer) -> Result<Prepared> {
+    let device = super::device(config)?;
+    let mut manifest = Manifest::new();
+    manifest.device = torch::device_name(device);
+    manifest.threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+
+    let (start, start_weights) = generator("generator", &config.generator, device, printer)?;
+    let frozen = match &config.reference {
+        Some(reference) => {
+            let (frozen, weights) = generator("reference", reference, device, printer)?;
+            manifest.weights.push(weights);
+            frozen
+        }
+        None => start.duplicate(Kind::Float, device)?,
+    };
+    if start.latent_avg_origin() == LatentAvgOrigin::Estimated {
+        manifest.latent_avg = "estimated".into();
+        printer.detail("the file has no latent_avg: it was estimated from 4,096 seeded z");
+    } else {
+        manifest.latent_avg = "stored".into();
+    }
+    manifest.weights.push(start_weights.clone());
+
+    let targets = config.target_images.as_deref().map(load::image_files).transpose()?;
+    let mut judges = Vec::new();
+    for spec in &config.clip {
+        let path = builtin::resolve_clip(&spec.model, models_dir)?;
+        let (clip, origin) = models::open_clip(&path, Kind::Float, device)?;
+        printer.detail(&format!("{}: {} px, {} features", path.display(), clip.resolution(), clip.embed_dim()));
+        manifest.weights.push(Weights::new("clip", &path, origin.sha256));
+        let resize = match config.train.clip_resize {
+            ClipResize::Antialias => Resize::Antialias,
+            ClipResize::Legacy => Resize::Legacy,
+        };
+        let direction = match &targets {
+            Some(files) => from_images(&clip, &start, files, config, resize)?,
+            None => Direction::from_phrases(&clip, &config.source, &config.target, &config.losses)?,
+        };
+        judges.push(Judge::new(clip, spec.weight, resize, direction));
+    }
+    // On the CPU, so that a GPU does not hold a third generator.
+    let base = torch::copy_map(&start.tensors(), Device::Cpu, Kind::Float);
+    let adaptation = Adaptation::new(frozen, start, judges, config.clone())?;
+    let trained = adaptation.trained_names();
+    let params = adaptation.trainable().params().iter();
+    manifest.trained_parameters = params.filter(|(n, _)| trained.contains(*n)).map(|(_, t)| t.numel() as u64).sum();
+    Ok(Prepared { adaptation, manifest, base, base_weights: start_weights })
+}
+
+impl Prepared {
+    /// What would happen, for `--dry-run`.
+    pub(super) fn plan(&self) -> String {
+        let config = self.adaptation.config();
+        let g = self.adaptation.trainable().config();
+        let mut lines = vec![
+            format!("{} -> {}", config.source, config.target),
+            format!(
+                "generator  {} ({} px, {} style inputs)",
+                self.base_weights.path.display(),
+                g.resolution,
+                g.num_styles()
+            ),
+        ];
+        for w in self.manifest.weights.iter().filter(|w| w.role == "clip") {
+            lines.push(format!("clip       {}", w.path.display()));
+        }
+        let trained = self.adaptation.trained_names();
+        let layers: Vec<String> = super::layers_of(&self.adaptation).iter().map(ToString::to_string).collect();
+        lines.push(format!(
+            "training   {} steps of {} images on {}, {} threads",
+            config.train.iterations, config.train.batch, self.manifest.device, self.manifest.threads
+        ));
+        lines.push(format!(
+            "may train  {} of {} tensors, {} numbers: {}",
+            trained.len(),
+            self.adaptation.trainable().params().len(),
+            self.manifest.trained_parameters,
+            layers.join(" ")
+        ));
+        lines.join("\n")
+    }
+
+    /// Makes sure that a resumed run has the weights that it began with.
+    pub(super) fn check_weights(&self, before: &Manifest) -> Result<()> {
+        for now in &self.manifest.weights {
+            let same = |w: &&Weights| w.role == now.role && w.path == now.path;
+            if let Some(then) = before.weights.iter().find(same)
+                && then.sha256 != now.sha256
+            {
+                return Err(Error::file_hint(
+                    &now.path,
+                    "has changed since this run began",
+                    "put the earlier file back, or begin a new run",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// `generator.safetensors` and `delta.safetensors`.
+    pub(super) fn write_result(&self, folder: &RunDir) -> Result<()> {
+        let info = ResultInfo {
+            config: self.adaptation.config(),
+            iterations: self.adaptation.config().train.iterations,
+            resolution: self.adaptation.trainable().config().resolution,
+            base: &self.base_weights,
+        };
+        folder.write_result(&self.adaptation.result(), &self.base, info)?;
+        Ok(())
+    }
+}
+
+fn generator(role: &str, asked: &str, device: Device, printer: &Printer) -> Result<(Generator, Weights)> {
+    let path = builtin::resolve_generator(asked)?;
+    let (generator, origin) = models::open_generator(&path, Kind::Float, device)?;
+    printer.detail(&format!("{}: {} px generator", path.display(), generator.config().resolution));
+    Ok((generator, Weights::new(role, &path, origin.sha256)))
+}
+
+/// The direction from what the generator makes to a folder of images (reference §1.6).
+fn from_images(
+    clip: &Clip,
+    generator: &Generator,
+    files: &[std::path::PathBuf],
+    config: &Config,
+    resize: Resize,
+) -> Result<Direction> {
+    let z = rng::stream(config.seed, 0, "source images").normal(
+        &[SOURCE_IMAGES, generator.config().z_dim],
+        generator.kind(),
+        generator.device(),
+    );
+    let (images, _) = generator.generate(&Latent::Z(z), 1.0, Noise::Stored)?;
+    let source = direction::image_features(clip, &images, resize)?;
+    let mut features = Vec::new();
+    for file in files {
+        let picture = load::open_image(file)?;
+        let prepared = pil::clip_transform(&picture, clip.resolution() as u32)?;
+        let prepared = Tensor::try_from(prepared)
+            .map_err(|e| Error::file(file, e))?
+            .unsqueeze(0);
+        features.push(direction::prepared_image_features(clip, &prepared)?);
+    }
+    Direction::from_images(&source, &Tensor::cat(&features, 0))
+}

@@ -1,0 +1,164 @@
+//! What was typed → what is meant: defaults < preset < file < flags.
+
+use super::AdaptArgs;
+use crate::builtin;
+use crate::config::layering::Layered;
+use crate::config::{Config, NamedSet};
+use crate::error::{Error, IoContext, Result};
+use serde_yaml::Value;
+
+/// The preset when none is named: for the shipped models, or the paper's for a generator of the user's own.
+const SHIPPED_PRESET: &str = "default";
+const PAPER_PRESET: &str = "style";
+
+/// All layers of a new run, not yet resolved.
+pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
+    let AdaptArgs {
+        source,
+        target,
+        target_images,
+        generator,
+        reference,
+        clip,
+        models_dir: _,
+        preset,
+        config,
+        set,
+        iterations,
+        batch,
+        lr,
+        layers,
+        k,
+        seed,
+        out: _,
+        resume: _,
+        snapshot_every,
+        sample_every,
+        json: _,
+        device,
+        threads,
+        print_config: _,
+        dry_run: _,
+    } = args;
+    let mut layered = Layered::default();
+    let preset = preset.as_deref().or_else(|| config.is_none().then(|| usual_preset(generator.as_deref())));
+    if let Some(name) = preset {
+        layered.overlay_yaml(builtin::preset(name)?, &format!("preset {name}"))?;
+    }
+    if let Some(path) = config {
+        let text = fs_err::read_to_string(path).while_doing("read", path)?;
+        layered.overlay_yaml(&text, &path.display().to_string())?;
+    }
+    let mut flag = |path: &str, value: Option<Value>, name: &str| {
+        if let Some(value) = value {
+            layered.set(path, value, name);
+        }
+    };
+    flag("source", source.clone().map(Value::from), "--source");
+    flag("target", target.clone().map(Value::from), "--target");
+    let images = target_images.as_ref().map(|p| Value::from(p.to_string_lossy().into_owned()));
+    flag("target_images", images, "--target-images");
+    flag("generator", generator.clone().map(Value::from), "--generator");
+    flag("reference", reference.clone().map(Value::from), "--reference");
+    let models = clip.iter().map(|c| clip_model(c)).collect::<Result<Vec<_>>>()?;
+    flag("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
+    flag("train.iterations", iterations.map(Value::from), "--iterations");
+    flag("train.batch", batch.map(Value::from), "--batch");
+    flag("train.lr", lr.map(Value::from), "--lr");
+    flag("layers.choose", layers.as_deref().map(layer_set).transpose()?, "--layers");
+    flag("layers.k", k.map(|k| Value::from(k as u64)), "--k");
+    flag("seed", seed.map(Value::from), "--seed");
+    flag("output.snapshot_every", snapshot_every.map(Value::from), "--snapshot-every");
+    flag("output.sample_every", sample_every.map(Value::from), "--sample-every");
+    flag("device", device.clone().map(Value::from), "--device");
+    flag("threads", threads.map(|n| Value::from(n as u64)), "--threads");
+    for pair in set {
+        let (path, text) = pair.split_once('=').ok_or_else(|| {
+            Error::request(format!("`--set {pair}` has no `=`"), "write it as `--set train.ema=0.99`")
+        })?;
+        let value = serde_yaml::from_str(text).unwrap_or_else(|_| Value::from(text));
+        layered.set(path, value, "--set");
+    }
+    Ok(layered)
+}
+
+/// What may change when a run continues.
+pub(super) fn overlay_resumed(args: &AdaptArgs, config: &mut Config) {
+    let put = |slot: &mut u64, value: Option<u64>| *slot = value.unwrap_or(*slot);
+    put(&mut config.train.iterations, args.iterations);
+    put(&mut config.output.snapshot_every, args.snapshot_every);
+    put(&mut config.output.sample_every, args.sample_every);
+    config.threads = args.threads.unwrap_or(config.threads);
+    if let Some(device) = &args.device {
+        config.device.clone_from(device);
+    }
+}
+
+fn usual_preset(generator: Option<&str>) -> &'static str {
+    match generator {
+        Some(own) if !builtin::models().iter().any(|m| m.name == own) && !crate::run_dir::RunDir::is_run(own) => {
+            PAPER_PRESET
+        }
+        _ => SHIPPED_PRESET,
+    }
+}
+
+/// `NAME|FILE[=WEIGHT]`.
+fn clip_model(text: &str) -> Result<Value> {
+    let (model, weight) = match text.rsplit_once('=') {
+        Some((model, weight)) => match weight.parse::<f64>() {
+            Ok(weight) => (model, weight),
+            Err(_) => {
+                return Err(Error::request(
+                    format!("`--clip {text}`: the weight `{weight}` is no number"),
+                    "write it as `--clip ViT-B/32=0.5`",
+                ));
+            }
+        },
+        None => (text, 1.0),
+    };
+    let pairs = [("model", Value::from(model)), ("weight", Value::from(weight))];
+    Ok(Value::Mapping(pairs.into_iter().map(|(k, v)| (Value::from(k), v)).collect()))
+}
+
+/// A set by name, or names of layers with commas.
+fn layer_set(text: &str) -> Result<Value> {
+    let normal = text.replace('-', "_");
+    if NamedSet::ALL.iter().any(|(name, _)| *name == normal) {
+        return Ok(Value::from(normal));
+    }
+    let names: Vec<&str> = text.split(',').map(str::trim).filter(|n| !n.is_empty()).collect();
+    for name in &names {
+        if name.parse::<crate::stylegan2::LayerId>().is_err() {
+            let sets = NamedSet::ALL.map(|(name, _)| name);
+            let near = crate::error::near_names(name, sets);
+            let near = if near.is_empty() { String::new() } else { format!("did you mean `{}`? ", near.join("` or `")) };
+            return Err(Error::request(
+                format!("`--layers {text}`: `{name}` is neither a set nor a layer"),
+                format!("{near}sets are {}; layers are called conv1, convs.N, to_rgbs.N", sets.join(", ")),
+            ));
+        }
+    }
+    Ok(Value::Sequence(names.into_iter().map(Value::from).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clip_may_carry_its_weight_and_a_path_may_hold_an_equals_sign() {
+        let of = |t| serde_json::to_string(&clip_model(t).unwrap()).unwrap();
+        assert_eq!(of("ViT-B/32"), r#"{"model":"ViT-B/32","weight":1.0}"#);
+        assert_eq!(of("a=b.pt=0.5"), r#"{"model":"a=b.pt","weight":0.5}"#);
+        assert!(clip_model("x=heavy").is_err());
+    }
+
+    #[test]
+    fn layers_are_a_set_or_names() {
+        assert_eq!(layer_set("no-fine").unwrap(), Value::from("no_fine"));
+        assert_eq!(layer_set("conv1, convs.3").unwrap().as_sequence().unwrap().len(), 2);
+        let hint = layer_set("adaptiv").unwrap_err().hint().unwrap();
+        assert!(hint.contains("did you mean `adaptive`"), "{hint}");
+    }
+}

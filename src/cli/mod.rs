@@ -1,0 +1,82 @@
+//! The command line: the only room that prints, asks the terminal and decides the exit code.
+//!
+//! One file per command. What was typed (`*Args`) becomes what is meant (a [`crate::config::Config`] or a few
+//! paths) before any work begins. stdout carries data (paths, tables, JSON), stderr everything else.
+
+mod adapt;
+mod progress;
+mod printer;
+mod stop;
+
+use crate::error::Error;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use printer::Printer;
+use std::process::ExitCode;
+
+/// Type two phrases, get an image generator of a new domain.
+#[derive(Debug, Parser)]
+#[command(name = "nada", version, about, max_term_width = 100, propagate_version = true, help_expected = true)]
+#[command(after_help = "Start with:  nada adapt --source \"photo\" --target \"sketch\"")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct GlobalArgs {
+    /// Say only what goes wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    quiet: bool,
+    /// Say more; no progress bar, a line per step instead
+    #[arg(short, long, global = true, help_heading = "Output")]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Move a generator into a new domain, given by two phrases or by images
+    Adapt(Box<adapt::AdaptArgs>),
+}
+
+/// Parses, runs, prints what went wrong, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.global.quiet, cli.global.verbose);
+    let outcome = match cli.command {
+        Command::Adapt(args) => adapt::run(*args, &printer),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error, &printer),
+    }
+}
+
+/// Prints an error with its hint; a closed pipe (`nada … | head`) is no error.
+fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
+    let broken_pipe = |e: &std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
+    if error.chain().any(|e| e.downcast_ref::<std::io::Error>().is_some_and(broken_pipe)) {
+        return ExitCode::SUCCESS;
+    }
+    printer.error(&format!("{error:#}"));
+    let known = error.chain().find_map(|e| e.downcast_ref::<Error>());
+    if let Some(hint) = known.and_then(Error::hint) {
+        printer.hint(&hint);
+    }
+    ExitCode::from(known.map_or(1, Error::exit_code))
+}
+
+/// The whole command, for completions and tests.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed_and_every_flag_has_help() {
+        super::command().debug_assert();
+    }
+}
