@@ -2,9 +2,10 @@
 //! built binary runs from any folder with no variable set.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 fn main() {
+    // `scripts/libtorch` touches this file when it links another libtorch.
     println!("cargo:rerun-if-changed=build.rs");
     embed_presets();
     link_libtorch();
@@ -30,9 +31,21 @@ fn embed_presets() {
 
 fn link_libtorch() {
     // torch-sys hands on the folder that it linked against.
-    let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
+    let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else {
+        println!(
+            "cargo:warning=torch-sys named no libtorch: the binary will need LD_LIBRARY_PATH to find one"
+        );
+        return;
+    };
     // `.libtorch` is a link into the user's cache: the real path outlives this checkout.
-    let lib = Path::new(&lib).canonicalize().unwrap_or_else(|_| Path::new(&lib).to_path_buf());
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    let lib = PathBuf::from(lib);
+    let lib = lib.canonicalize().unwrap_or(lib);
+    if cfg!(unix) {
+        // The linkers of Linux and macOS both know -rpath. Word by word, since -Wl would split a path at its commas.
+        for word in ["-rpath", &lib.to_string_lossy()] {
+            println!("cargo:rustc-link-arg=-Xlinker");
+            println!("cargo:rustc-link-arg={word}");
+        }
+    }
     println!("cargo:rustc-env=NADA_LIBTORCH_LIB={}", lib.display());
 }

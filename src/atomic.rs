@@ -45,8 +45,7 @@ pub fn write_with(
         // As an ordinary new file: the process's umask takes its share.
         builder.permissions(std::fs::Permissions::from_mode(0o666))
     };
-    let mut part =
-        builder.tempfile_in(&folder).map_err(|e| e.into()).while_doing("write", asked)?;
+    let mut part = builder.tempfile_in(&folder).while_doing("write", asked)?;
     fill(part.as_file_mut())?;
     part.as_file().sync_all().while_doing("write", asked)?;
     part.persist(&path).map_err(|e| e.error).while_doing("write", asked)?;

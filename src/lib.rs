@@ -11,6 +11,7 @@ pub mod clip;
 pub mod config;
 pub mod error;
 pub mod imaging;
+pub mod models;
 pub mod rng;
 pub mod run_dir;
 pub mod stylegan2;

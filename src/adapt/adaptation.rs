@@ -26,6 +26,7 @@ pub struct Adaptation {
     chosen: Vec<LayerId>,
     scores: Option<Vec<f64>>,
     optimiser: Adam,
+    frozen_moments_decay: bool,
     average: Option<TensorMap>,
 }
 
@@ -96,6 +97,8 @@ impl Adaptation {
             let params = trainable.params().iter();
             params.map(|(n, t)| (n.clone(), t.detach().copy())).collect()
         });
+        let frozen_moments_decay =
+            config.parity == Parity::Original && matches!(plan, Plan::Adaptive { .. });
         Ok(Self {
             frozen,
             trainable,
@@ -105,6 +108,7 @@ impl Adaptation {
             chosen,
             scores: None,
             optimiser,
+            frozen_moments_decay,
             average,
         })
     }
@@ -122,6 +126,12 @@ impl Adaptation {
     /// The configuration of the run.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Under `parity: original` the optimiser's moments of frozen layers decay, as they did where gradients were
+    /// cleared to zero (torch 1.7); this keeps them instead, as newer versions of torch do.
+    pub fn keep_frozen_moments(&mut self) {
+        self.frozen_moments_decay = false;
     }
 
     /// Names of the parameters that may change in this run.
@@ -190,8 +200,7 @@ impl Adaptation {
             for ((name, param), grad) in active.iter().zip(&params).zip(&grads) {
                 self.optimiser.step(name, param, grad);
             }
-            if self.config.parity == Parity::Original && matches!(self.plan, Plan::Adaptive { .. })
-            {
+            if self.frozen_moments_decay {
                 for (name, param) in self.trainable.params() {
                     if !active.contains(name)
                         && LayerId::of_parameter(name) != Some(LayerId::Mapping)

@@ -117,14 +117,16 @@ pub fn global(adapted: &Tensor, text: &Tensor, scale: f64) -> Tensor {
     mean_of_one_minus(&(adapted.matmul(&text.transpose(0, 1)) * (scale / 100.0)))
 }
 
-/// |cos(source image, adapted image) − cos(source text, target text)|, mean over all pairs of the batch.
+/// |cos(source image, adapted image) − cos(source text, target text)|, mean over the batch.
 pub fn manifold(
     source: &Tensor,
     adapted: &Tensor,
     source_text: &Tensor,
     target_text: &Tensor,
 ) -> Tensor {
-    let images = adapted.matmul(&source.transpose(0, 1)).clamp(-1.0, 1.0);
+    let images = (adapted * source)
+        .sum_dim_intlist([-1i64].as_slice(), true, adapted.kind())
+        .clamp(-1.0, 1.0);
     let texts = target_text.matmul(&source_text.transpose(0, 1));
     (images - texts).abs().mean(adapted.kind())
 }

@@ -5,7 +5,7 @@
 //! ([`crate::config::Parity::Original`]): the routing of the layer choice, noise and crossovers that the twins do
 //! not share, the moments of frozen layers, the nudge of equal twins.
 
-mod adaptation;
+pub mod adaptation;
 pub mod augment;
 pub mod direction;
 pub mod judge;

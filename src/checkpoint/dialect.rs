@@ -107,7 +107,7 @@ pub fn recognise(checkpoint: &Checkpoint) -> Contents {
             parts.push(Part { name: name.to_owned(), network, tensors });
         }
     }
-    let tensors = super::unpickle::count(checkpoint.entries.len(), "tensor");
+    let tensors = super::pickle::count(checkpoint.entries.len(), "tensor");
     let names: Vec<_> = checkpoint.entries.keys().take(3).map(|name| format!("`{name}`")).collect();
     let whole = match (checkpoint.entries.is_empty(), checkpoint.container) {
         (true, Container::Safetensors) => "no tensors".to_owned(),

@@ -7,7 +7,7 @@
 
 use super::bytes::Bytes;
 use super::entry::{Entry, Storage};
-use super::unpickle::{Id, Object, Pickle, Value};
+use super::pickle::{Id, Object, Pickle, Value};
 use crate::error::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -197,11 +197,11 @@ impl Walk<'_> {
             };
         }
         let module = class.starts_with("__torch__.");
-        if module || class == "argparse.Namespace" {
-            if let Some(pairs) = object.state.and_then(|state| pickle.pairs(state)) {
-                let separator = if module && inside { '.' } else { '/' };
-                return self.pairs(&name, pairs, depth, separator, module);
-            }
+        if (module || class == "argparse.Namespace")
+            && let Some(pairs) = object.state.and_then(|state| pickle.pairs(state))
+        {
+            let separator = if module && inside { '.' } else { '/' };
+            return self.pairs(&name, pairs, depth, separator, module);
         }
         self.other(name, pickle.describe(id))
     }

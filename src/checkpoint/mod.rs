@@ -17,6 +17,7 @@ mod entry;
 mod fill;
 mod flatten;
 mod hash;
+mod pickle;
 mod safetensors_file;
 mod sniff;
 mod torch_file;

@@ -3,7 +3,7 @@
 use super::bytes::Bytes;
 use super::entry::{Entry, Storage};
 use super::flatten::Named;
-use super::unpickle::count;
+use super::pickle::count;
 use super::{Container, Parts};
 use crate::error::Result;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
@@ -14,14 +14,15 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
     let stated = stated_header(bytes).unwrap_or_default();
     if stated > (bytes.len() as u64).saturating_sub(8) {
         return Err(bytes.damaged(format!(
-            "a safetensors file whose header claims {stated} bytes, but the file has {} in all",
+            "is a safetensors file whose header claims {stated} bytes, but the file has {} in all",
             bytes.len()
         )));
     }
     let (header, table) = SafeTensors::read_metadata(bytes).map_err(|e| match e {
-        SafeTensorError::MetadataIncompleteBuffer => bytes
-            .damaged("a safetensors file that holds fewer or more bytes than its header describes"),
-        e => bytes.damaged(format!("a safetensors file with a bad header: {e}")),
+        SafeTensorError::MetadataIncompleteBuffer => bytes.damaged(
+            "is a safetensors file that holds fewer or more bytes than its header describes",
+        ),
+        e => bytes.damaged(format!("is a safetensors file with a bad header: {e}")),
     })?;
     let mut named = Named::default();
     for (name, info) in table.tensors() {

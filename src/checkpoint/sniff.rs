@@ -1,7 +1,8 @@
 //! What a file is, by its first bytes; and plain words for what it is not.
 
 use super::bytes::Bytes;
-use super::unpickle::{Value, unpickle};
+use super::pickle::Value;
+use super::unpickle::unpickle;
 use super::{Container, safetensors_file, torch_file};
 use crate::error::{Error, Result};
 
@@ -45,6 +46,11 @@ pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
             "the file is damaged or cut off: fetch it again",
         );
     }
+    // Before the rest: the length that begins a safetensors file may look like any other beginning.
+    let header = safetensors_file::stated_header(head);
+    if header.is_some_and(|length| length <= bytes.len() as u64) {
+        return Ok(Container::Safetensors);
+    }
     if head.starts_with(b"PK\x03\x04") {
         return Ok(Container::TorchZip);
     }
@@ -55,28 +61,31 @@ pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
         let what = pickle(bytes);
         return refuse(&what, LATER);
     }
-    if safetensors_file::stated_header(head).is_some() {
+    if header.is_some() {
         return Ok(Container::Safetensors);
     }
     if head.get(257..262) == Some(b"ustar") {
         return refuse(
-            "a tar archive (torch before 0.1.10, or a bundle)",
+            "is a tar archive (torch before 0.1.10, or a bundle)",
             "unpack it first if it is a bundle; otherwise, support comes with `nada convert`",
         );
     }
     if let Some((_, what, hint)) = KNOWN.iter().find(|(start, _, _)| head.starts_with(start)) {
-        return refuse(what, hint);
+        return refuse(&format!("is {what}"), hint);
     }
     let text = String::from_utf8_lossy(head).trim_start().to_lowercase();
     if text.starts_with("<!doctype") || text.starts_with("<html") || text.starts_with("<?xml") {
-        return refuse("a web page, not a checkpoint", DOWNLOAD);
+        return refuse("is a web page, not a checkpoint", DOWNLOAD);
     }
     if std::str::from_utf8(&head[..head.len().min(64)]).is_ok_and(|t| !t.contains('\0')) {
         let start: String = text.chars().take(24).collect();
-        return refuse(&format!("a text that begins with {start:?}"), EXPECTED);
+        return refuse(&format!("is a text that begins with {start:?}"), EXPECTED);
     }
     let start: Vec<_> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    refuse(&format!("no known format: it begins with the bytes {}", start.join(" ")), EXPECTED)
+    refuse(
+        &format!("is of no known format: it begins with the bytes {}", start.join(" ")),
+        EXPECTED,
+    )
 }
 
 /// Which of the pickles that are not torch's this is.
@@ -95,10 +104,10 @@ fn pickle(bytes: &Bytes) -> String {
         })
     };
     if names().any(|name| name.starts_with("torch_utils.persistence")) {
-        return "a network pickle of NVIDIA's StyleGAN (PyTorch)".into();
+        return "is a network pickle of NVIDIA's StyleGAN (PyTorch)".into();
     }
     if names().any(|name| name.starts_with("dnnlib.tflib")) {
-        return "a network pickle of NVIDIA's StyleGAN (TensorFlow)".into();
+        return "is a network pickle of NVIDIA's StyleGAN (TensorFlow)".into();
     }
-    format!("a Python pickle that torch did not write ({})", read.describe(read.root))
+    format!("is a Python pickle that torch did not write ({})", read.describe(read.root))
 }

@@ -5,7 +5,8 @@ use super::archive;
 use super::bytes::Bytes;
 use super::entry::Storage;
 use super::flatten::{StorageRef, flatten};
-use super::unpickle::{Pickle, Value, count, unpickle};
+use super::pickle::{Pickle, Value, count};
+use super::unpickle::unpickle;
 use super::{Container, Parts};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -22,9 +23,9 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
         members.keys().filter(|name| name.ends_with("/data.pkl") || *name == "data.pkl");
     let (Some(pickle_name), None) = (pickles.next(), pickles.next()) else {
         let message = if members.keys().any(|name| name.ends_with(".npy")) {
-            "a NumPy archive (`.npz`), which holds no network"
+            "is a NumPy archive (`.npz`), which holds no network"
         } else {
-            "a zip archive that was not written by torch: it lacks a single `data.pkl`"
+            "is a zip archive that was not written by torch: it lacks a single `data.pkl`"
         };
         return Err(Error::file_hint(
             bytes.path(),
@@ -130,11 +131,11 @@ fn legacy_storages(
     for value in pickle.values() {
         let Value::Persistent(id) = value else { continue };
         let Some(reference) = StorageRef::read(pickle, *id) else { continue };
-        if let Some(before) = declared.insert(reference.key.clone(), reference.clone()) {
-            if (before.kind, before.numel) != (reference.kind, reference.numel) {
-                return Err(bytes
-                    .fault(format!("storage `{}` is declared twice, differently", reference.key)));
-            }
+        let before = declared.insert(reference.key.clone(), reference.clone());
+        if before.is_some_and(|b| (b.kind, b.numel) != (reference.kind, reference.numel)) {
+            return Err(
+                bytes.fault(format!("storage `{}` is declared twice, differently", reference.key))
+            );
         }
     }
     let listed =

@@ -1,4 +1,4 @@
-//! A pickle machine that builds data and nothing else.
+//! A restricted pickle machine: it builds data and nothing else.
 //!
 //! It knows no class and no function: a global is a name, a call is recorded as an [`Object`] (class, arguments,
 //! state) and never carried out. What an object means is decided by the readers, from a short list of names; so
@@ -7,11 +7,13 @@
 //! Values lie in one arena and refer to each other by number. A memo that doubles itself ("billion laughs") costs
 //! one entry per opcode, a value that holds itself is no danger before somebody walks it, and dropping never recurses.
 //!
-//! Why not the crate `pytorch-reader` (0.23.0-pre.1 was looked at): it joins nested names with dots, so that `g_ema`
-//! and a key with dots can't be told apart; it reads no TorchScript archive as data; its arena-less objects are
-//! copied at each memo use; and the NVIDIA pickles to come need storages nested in memory and objects with state.
+//! Why not the crate `pytorch-reader` (0.23.0-pre.1 was looked at): it inflates compressed archives, copies objects
+//! at each use of the memo, keeps no TorchScript module, and its tensors are read by its own file handle. Here an
+//! archive is an index over one mapping, and objects keep their class and state, which the readers of TorchScript
+//! and of NVIDIA's pickles need.
 
 use super::bytes::Bytes;
+use super::pickle::{Id, Object, Pickle, Value, count};
 use crate::error::Result;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,185 +26,6 @@ const MAX_STACK: usize = 2_000_000;
 const MAX_STEPS: usize = 20_000_000;
 /// Characters of one text; the largest known are the sources in NVIDIA's files, below 100 kB.
 const MAX_TEXT: usize = 16 << 20;
-
-/// The number of a value in its [`Pickle`].
-pub(crate) type Id = u32;
-
-/// What a pickle can hold.
-#[derive(Debug)]
-pub(crate) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// An integer beyond 64 bits, little-endian two's complement.
-    Long(Box<[u8]>),
-    Float(f64),
-    Text(Box<str>),
-    /// Raw bytes, as a range of the file's bytes: not copied.
-    Blob(Range<usize>),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Set(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    /// `module.name` of a class or function.
-    Global(Box<str>),
-    Object(Box<Object>),
-    /// A reference to something outside the pickle; torch's storages.
-    Persistent(Id),
-}
-
-/// A call or an instance, as written down; nothing was called.
-#[derive(Debug)]
-pub(crate) struct Object {
-    /// The class or function.
-    pub(crate) class: Id,
-    /// Its arguments.
-    pub(crate) args: Id,
-    /// Items appended to it.
-    pub(crate) items: Vec<Id>,
-    /// Keys and values set in it.
-    pub(crate) pairs: Vec<(Id, Id)>,
-    /// What its `__setstate__` would get.
-    pub(crate) state: Option<Id>,
-}
-
-/// A pickle as data.
-#[derive(Debug)]
-pub(crate) struct Pickle {
-    values: Vec<Value>,
-    /// The whole.
-    pub(crate) root: Id,
-    /// Position after its last byte.
-    pub(crate) end: usize,
-}
-
-impl Pickle {
-    /// The value of that number.
-    pub(crate) fn get(&self, id: Id) -> &Value {
-        // Every id was handed out by this arena, which never shrinks.
-        &self.values[id as usize]
-    }
-
-    /// Every value, in the order of creation.
-    pub(crate) fn values(&self) -> &[Value] {
-        &self.values
-    }
-
-    /// The name of the class of an object, or of a global itself.
-    pub(crate) fn class_name(&self, id: Id) -> Option<&str> {
-        match self.get(id) {
-            Value::Global(name) => Some(name),
-            Value::Object(object) => match self.get(object.class) {
-                Value::Global(name) => Some(name),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The pairs of a dictionary, however it was written.
-    pub(crate) fn pairs(&self, id: Id) -> Option<&[(Id, Id)]> {
-        match self.get(id) {
-            Value::Dict(pairs) => Some(pairs),
-            Value::Object(object)
-                if matches!(
-                    self.class_name(id),
-                    Some(
-                        "collections.OrderedDict"
-                            | "collections.defaultdict"
-                            | "dnnlib.util.EasyDict"
-                    )
-                ) =>
-            {
-                Some(&object.pairs)
-            }
-            _ => None,
-        }
-    }
-
-    /// The items of a tuple or list, or of a `torch.Size`.
-    pub(crate) fn items(&self, id: Id) -> Option<&[Id]> {
-        match self.get(id) {
-            Value::Tuple(items) | Value::List(items) => Some(items),
-            Value::Object(object) if self.class_name(id) == Some("torch.Size") => {
-                match self.get(object.args) {
-                    Value::Tuple(args) => args.first().and_then(|&sizes| match self.get(sizes) {
-                        Value::Tuple(items) | Value::List(items) => Some(items.as_slice()),
-                        _ => None,
-                    }),
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
-    }
-
-    /// An integer.
-    pub(crate) fn int(&self, id: Id) -> Option<i64> {
-        match self.get(id) {
-            Value::Int(n) => Some(*n),
-            _ => None,
-        }
-    }
-
-    /// A text.
-    pub(crate) fn text(&self, id: Id) -> Option<&str> {
-        match self.get(id) {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// A few words about a value, for people; never long, never deep.
-    pub(crate) fn describe(&self, id: Id) -> String {
-        match self.get(id) {
-            Value::None => "none".into(),
-            Value::Bool(b) => b.to_string(),
-            Value::Int(n) => n.to_string(),
-            Value::Long(bytes) => format!("an integer of {} bytes", bytes.len()),
-            Value::Float(x) => x.to_string(),
-            Value::Text(text) if text.chars().count() > 80 => {
-                format!(
-                    "{:?}… ({} characters)",
-                    text.chars().take(60).collect::<String>(),
-                    text.chars().count()
-                )
-            }
-            Value::Text(text) => format!("{text:?}"),
-            Value::Blob(range) => format!("{} bytes", range.len()),
-            Value::Tuple(items) => self.describe_items("tuple", items),
-            Value::List(items) => self.describe_items("list", items),
-            Value::Set(items) => self.describe_items("set", items),
-            Value::Dict(pairs) => format!("dictionary of {}", count(pairs.len(), "item")),
-            Value::Global(name) => format!("the name `{}`", shorten(name)),
-            Value::Object(_) => match self.class_name(id) {
-                Some(name) => format!("an object of `{}`", shorten(name)),
-                None => "an object".into(),
-            },
-            Value::Persistent(_) => "a reference".into(),
-        }
-    }
-
-    fn describe_items(&self, what: &str, items: &[Id]) -> String {
-        let plain = |&id: &Id| {
-            matches!(self.get(id), Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_))
-        };
-        if items.len() <= 8 && items.iter().all(plain) {
-            let words: Vec<_> = items.iter().map(|&id| self.describe(id)).collect();
-            return format!("{what} [{}]", words.join(", "));
-        }
-        format!("{what} of {}", count(items.len(), "item"))
-    }
-}
-
-fn shorten(name: &str) -> String {
-    name.chars().take(100).collect()
-}
-
-/// `1 item`, `2 items`.
-pub(crate) fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
 
 /// Reads one pickle that starts at `start` of `bytes`, of any protocol from 0 to 5.
 pub(crate) fn unpickle(bytes: &Bytes, start: usize) -> Result<Pickle> {
@@ -610,7 +433,7 @@ impl<'a> Machine<'a> {
 }
 
 fn in_pairs(items: Vec<Id>) -> Step<Vec<(Id, Id)>> {
-    if items.len() % 2 != 0 {
+    if !items.len().is_multiple_of(2) {
         return Err("a key without a value".into());
     }
     Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())

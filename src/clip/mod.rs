@@ -22,6 +22,7 @@ mod html;
 mod parameters;
 pub mod preprocess;
 pub mod resnet;
+mod shapes;
 pub mod templates;
 pub mod text;
 pub mod tokenizer;

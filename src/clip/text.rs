@@ -52,7 +52,7 @@ impl TextTower {
     pub fn hidden(&self, tokens: &Tensor) -> Tensor {
         let (length, context) = (tokens.size()[1], self.positional_embedding.size()[0]);
         assert!(length <= context, "{length} tokens do not fit a context of {context}");
-        let xs = Tensor::embedding(&self.token_embedding, &tokens, -1, false, false);
+        let xs = Tensor::embedding(&self.token_embedding, tokens, -1, false, false);
         self.transformer.forward(&(xs + self.positional_embedding.narrow(0, 0, length)), true)
     }
 }

@@ -84,9 +84,8 @@ fn size3(xs: &Tensor) -> (i64, i64, i64) {
 }
 
 /// x·σ(1.702 x), as silu(1.702 x) / 1.702: one fused operation, one tensor kept for the backward pass.
-/// Consumes its argument, which the linear layer before it does not need again.
-fn quick_gelu(mut xs: Tensor) -> Tensor {
-    xs.g_mul_scalar_(1.702).silu().g_div_scalar_(1.702)
+fn quick_gelu(xs: &Tensor) -> Tensor {
+    (xs * 1.702).silu().g_div_scalar_(1.702)
 }
 
 /// Attention, then a perceptron, each added to what it read.
@@ -138,7 +137,7 @@ impl Block {
     }
 
     fn perceive(&self, xs: Tensor) -> Tensor {
-        let hidden = quick_gelu(self.c_fc.forward(&self.ln_2.forward(&xs)));
+        let hidden = quick_gelu(&self.c_fc.forward(&self.ln_2.forward(&xs)));
         xs + self.c_proj.forward(&hidden)
     }
 }

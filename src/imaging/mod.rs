@@ -1,6 +1,3 @@
-//! Pictures in and out.
-
-pub mod pil;
 //! What a person looks at: photos in, pictures and plots out.
 //!
 //! - [`load`]: image files from anywhere, with limits and clear refusals
@@ -17,6 +14,7 @@ mod caption;
 pub mod grid;
 pub mod heatmap;
 pub mod load;
+pub mod pil;
 pub mod plot;
 pub mod save;
 

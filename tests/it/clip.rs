@@ -1,4 +1,5 @@
 //! CLIP's towers against OpenAI's: features, logits, what lies inside, and gradients.
+#![allow(clippy::unwrap_used)] // in helpers, which clippy does not count as tests
 
 use crate::common::{assert_close, assert_grad_close, golden, golden_path};
 use nada::clip::{Clip, Config, Vision, normalise};

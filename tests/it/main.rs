@@ -5,6 +5,7 @@ mod clip;
 mod common;
 mod generator;
 mod imaging;
+mod nada;
 mod ops;
 mod pil;
 mod preprocess;

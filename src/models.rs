@@ -1,0 +1,94 @@
+//! Files → models: the one place where the readers of [`crate::checkpoint`] and the networks meet.
+
+use crate::checkpoint::{self, Named, Report};
+use crate::clip::{self, Clip};
+use crate::error::{Error, Result};
+use crate::stylegan2::{self, Generator};
+use crate::torch::{ShapeMap, catch};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind};
+
+/// Where a model came from: what a run folder records about it.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// What the file says about itself.
+    pub metadata: BTreeMap<String, String>,
+    /// What was used, left over, or replaced.
+    pub report: Report,
+}
+
+/// Reads a generator from any file that holds one.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::File`] for a file that is something else, [`Error::Tensors`] for an incomplete one.
+pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
+    let file = checkpoint::open(path)?;
+    let named = checkpoint::generator(&file)?;
+    let config = stylegan2::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
+    let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
+    let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
+    let (tensors, report) = catch("reading the generator", || {
+        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+    })?;
+    let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
+    let origin = Origin {
+        path: path.into(),
+        sha256: checkpoint::sha256(path)?,
+        metadata: named.metadata,
+        report,
+    };
+    Ok((generator, origin))
+}
+
+/// Reads a CLIP model with both towers.
+///
+/// # Errors
+/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths.
+pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
+    let file = checkpoint::open(path)?;
+    let named = checkpoint::clip(&file)?;
+    let config = clip::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
+    let vocabulary = config.text.vocab;
+    if (vocabulary as usize) < clip::tokenizer::VOCABULARY {
+        return Err(Error::file_hint(
+            path,
+            format!(
+                "its vocabulary has {vocabulary} tokens, OpenAI's tokenizer makes {}",
+                clip::tokenizer::VOCABULARY
+            ),
+            "use a CLIP with OpenAI's vocabulary",
+        ));
+    }
+    let what = format!("`{}` is no complete CLIP", path.display());
+    let (needed, optional) = (config.shapes(), config.optional_shapes());
+    let (tensors, report) = catch("reading CLIP", || {
+        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+    })?;
+    let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?;
+    let origin = Origin {
+        path: path.into(),
+        sha256: checkpoint::sha256(path)?,
+        metadata: named.metadata,
+        report,
+    };
+    Ok((clip, origin))
+}
+
+fn shapes(named: &Named) -> ShapeMap {
+    named.entries.iter().map(|(name, entry)| (name.clone(), entry.shape().to_vec())).collect()
+}
+
+/// Says which file the faults are in.
+fn in_file(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Tensors { what, problems, hint } => {
+            Error::Tensors { what: format!("`{}`: {what}", path.display()), problems, hint }
+        }
+        other => other,
+    }
+}
