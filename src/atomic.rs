@@ -2,7 +2,7 @@
 
 use crate::error::{IoContext, Result};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to `path`, replacing what was there.
@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`crate::Error::Io`]; then whatever lay at `path` before still does.
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
-    let path = path.as_ref();
-    write_with(path, |file| file.write_all(bytes.as_ref()).while_doing("write", path))
+    let (path, bytes) = (path.as_ref(), bytes.as_ref());
+    write_with(path, |file| {
+        file.write_all(bytes)
+            .map_err(|e| with_size(e, bytes.len() as u64))
+            .while_doing("write", path)
+    })
 }
 
 /// As [`write()`], with a function that does the writing.
@@ -51,6 +55,18 @@ pub fn write_with(
     Ok(())
 }
 
+/// Adds how much room is needed to the system's words about a full disk.
+pub(crate) fn with_size(error: io::Error, total: u64) -> io::Error {
+    match error.kind() {
+        kind @ (io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge) => {
+            io::Error::new(kind, format!("{error}; {total} bytes are needed"))
+        }
+        _ => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +92,25 @@ mod tests {
         let path = folder.path().join("no/a.txt");
         let error = write(&path, "x").unwrap_err().to_string();
         assert!(error.contains("no/a.txt`"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_the_bytes_that_are_needed() {
+        let told = with_size(io::ErrorKind::StorageFull.into(), 1234);
+        assert_eq!(told.kind(), io::ErrorKind::StorageFull);
+        assert!(told.to_string().ends_with("1234 bytes are needed"), "{told}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_have_the_permissions_of_ordinary_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        write(&ours, "x").unwrap();
+        std::fs::write(&plain, "x").unwrap();
+        let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
     }
 
     #[cfg(unix)]

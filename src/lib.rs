@@ -5,13 +5,16 @@
 
 pub mod adapt;
 pub mod atomic;
+pub mod builtin;
 pub mod checkpoint;
+pub mod cli;
 pub mod clip;
 pub mod config;
 pub mod error;
 pub mod imaging;
 pub mod models;
 pub mod rng;
+pub mod run_dir;
 pub mod stylegan2;
 pub mod torch;
 

@@ -1,11 +1,11 @@
 //! Writes safetensors: the same tensors always give the same bytes.
 
 use super::safetensors_file::dtype_name;
-use crate::atomic;
+use crate::atomic::{self, with_size};
 use crate::error::{Error, IoContext, Result};
 use crate::torch::{self, TensorMap};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -109,28 +109,4 @@ fn json(text: &str) -> String {
 
 fn is_float(kind: Kind) -> bool {
     matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double)
-}
-
-/// Adds how much room is needed to the system's words about a full disk.
-fn with_size(error: io::Error, total: u64) -> io::Error {
-    match error.kind() {
-        kind @ (io::ErrorKind::StorageFull
-        | io::ErrorKind::QuotaExceeded
-        | io::ErrorKind::FileTooLarge) => {
-            io::Error::new(kind, format!("{error}; {total} bytes are needed"))
-        }
-        _ => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_is_told_with_the_bytes_that_are_needed() {
-        let told = with_size(io::ErrorKind::StorageFull.into(), 1234);
-        assert_eq!(told.kind(), io::ErrorKind::StorageFull);
-        assert!(told.to_string().ends_with("1234 bytes are needed"), "{told}");
-    }
 }

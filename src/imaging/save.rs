@@ -1,9 +1,9 @@
 //! Pictures to files: PNG that says where it came from, animated GIF.
 
-use crate::error::{Error, IoContext, Result};
+use crate::atomic;
+use crate::error::{Error, Result};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, RgbImage};
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const SOFTWARE: &str = concat!("nada ", env!("CARGO_PKG_VERSION"));
 /// # Errors
 /// As [`png_bytes`], and [`Error::Io`].
 pub fn png(path: impl AsRef<Path>, picture: &RgbImage, text: &[(&str, &str)]) -> Result<()> {
-    write_atomic(path.as_ref(), &png_bytes(picture, text)?)
+    atomic::write(path, png_bytes(picture, text)?)
 }
 
 /// The bytes of a PNG with text fields inside, such as `("Description", "photo → sketch")` or `("Seed", "0")`;
@@ -49,7 +49,7 @@ pub fn png_bytes(picture: &RgbImage, text: &[(&str, &str)]) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Request`] without frames or when their sizes differ, and [`Error::Io`].
 pub fn gif(path: impl AsRef<Path>, frames: &[RgbImage], delay_ms: u32) -> Result<()> {
-    write_atomic(path.as_ref(), &gif_bytes(frames, delay_ms)?)
+    atomic::write(path, gif_bytes(frames, delay_ms)?)
 }
 
 /// The bytes of an animated GIF, see [`gif`].
@@ -88,16 +88,4 @@ fn unencodable(format: &str, picture: &RgbImage, why: &dyn std::fmt::Display) ->
     let (w, h) = picture.dimensions();
     let message = format!("a picture of {w} × {h} pixels cannot be written as {format}: {why}");
     Error::Request { message, hint: None }
-}
-
-/// Replaces the file in one step, so that no reader ever sees half of it.
-fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder).while_doing("write", path)?;
-    file.write_all(bytes).while_doing("write", path)?;
-    file.persist(path).map_err(|e| e.error).while_doing("write", path)?;
-    Ok(())
 }

@@ -9,4 +9,5 @@ mod nada;
 mod ops;
 mod pil;
 mod preprocess;
+mod run_dir;
 mod tokenizer;
