@@ -63,6 +63,14 @@ impl RunDir {
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
+    /// Whether a new run may go to `path`: asked before minutes are spent on loading models.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when it holds anything, or a file is in the way.
+    pub fn must_be_free(path: impl AsRef<Path>) -> Result<()> {
+        folder::must_be_free(path.as_ref())
+    }
+
     /// An existing run, to read from.
     ///
     /// # Errors
