@@ -1,4 +1,5 @@
 //! A run folder: what is written, and what survives crashes, full disks and second processes.
+#![allow(clippy::unwrap_used)]
 
 use crate::common::assert_close;
 use nada::Error;
