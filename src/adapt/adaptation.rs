@@ -214,7 +214,7 @@ impl Adaptation {
         })?;
         self.update_average();
         let scalars: Vec<Tensor> =
-            std::iter::once(total).chain(terms.iter().map(|(_, v)| v.detach())).collect();
+            std::iter::once(total).chain(terms.values().map(Tensor::detach)).collect();
         let values = losses::values(&scalars);
         Ok(StepReport {
             step,

@@ -4,8 +4,8 @@
 //! paths) before any work begins. stdout carries data (paths, tables, JSON), stderr everything else.
 
 mod adapt;
-mod progress;
 mod printer;
+mod progress;
 mod stop;
 
 use crate::error::Error;
@@ -15,7 +15,14 @@ use std::process::ExitCode;
 
 /// Type two phrases, get an image generator of a new domain.
 #[derive(Debug, Parser)]
-#[command(name = "nada", version, about, max_term_width = 100, propagate_version = true, help_expected = true)]
+#[command(
+    name = "nada",
+    version,
+    about,
+    max_term_width = 100,
+    propagate_version = true,
+    help_expected = true
+)]
 #[command(after_help = "Start with:  nada adapt --source \"photo\" --target \"sketch\"")]
 struct Cli {
     #[command(flatten)]

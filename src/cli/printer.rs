@@ -70,8 +70,11 @@ impl Printer {
 
     /// A bar of `length` steps; hidden where none can be shown.
     pub(super) fn bar(&self, length: u64) -> ProgressBar {
-        let target =
-            if self.shows_bar() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if self.shows_bar() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         ProgressBar::with_draw_target(Some(length), target)
     }
 

@@ -34,7 +34,15 @@ impl Progress {
         bar.set_position(done);
         bar.reset_eta();
         let now = Instant::now();
-        Self { printer: *printer, bar, total, smoothed: None, last_line: None, started: now, first: done }
+        Self {
+            printer: *printer,
+            bar,
+            total,
+            smoothed: None,
+            last_line: None,
+            started: now,
+            first: done,
+        }
     }
 
     /// A step is done.
@@ -47,7 +55,11 @@ impl Progress {
         let done = report.step + 1;
         let per_step = self.started.elapsed().as_secs_f64() / (done - self.first).max(1) as f64;
         let chosen: Vec<String> = report.layers.iter().map(ToString::to_string).collect();
-        let chosen = if chosen.len() > 4 { format!("{} of {layers} layers", chosen.len()) } else { chosen.join(" ") };
+        let chosen = if chosen.len() > 4 {
+            format!("{} of {layers} layers", chosen.len())
+        } else {
+            chosen.join(" ")
+        };
         let message = format!("loss {smoothed:.4}  {chosen}  {per_step:.2} s/step");
         self.bar.set_position(done);
         self.bar.set_message(message.clone());
@@ -57,7 +69,11 @@ impl Progress {
         if self.printer.shows_lines() && due {
             self.last_line = Some(Instant::now());
             let left = Duration::from_secs_f64(per_step * self.total.saturating_sub(done) as f64);
-            self.printer.info(&format!("step {done}/{}  {message}  {} left", self.total, short(left)));
+            self.printer.info(&format!(
+                "step {done}/{}  {message}  {} left",
+                self.total,
+                short(left)
+            ));
         }
     }
 

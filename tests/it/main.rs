@@ -1,4 +1,5 @@
 //! The one integration binary, so that libtorch is linked once.
+#![allow(clippy::unwrap_used)]
 
 mod checkpoint;
 mod clip;

@@ -185,7 +185,10 @@ fn finish(
     folder.write_loss_plot(&records, &config)?;
     folder.write_layer_map(&records, &layers_of(adaptation), &config)?;
     if let Err(Error::Interrupted) = outcome {
-        printer.info(&format!("stopped and saved; continue with: nada adapt --resume {}", folder.path().display()));
+        printer.info(&format!(
+            "stopped and saved; continue with: nada adapt --resume {}",
+            folder.path().display()
+        ));
         return outcome;
     }
     outcome?;
@@ -229,4 +232,3 @@ fn device(config: &Config) -> crate::Result<tch::Device> {
     torch::set_threads(config.threads);
     torch::device(&config.device)
 }
-

@@ -11,7 +11,7 @@ use crate::imaging::{load, pil};
 use crate::models;
 use crate::rng;
 use crate::run_dir::{Manifest, ResultInfo, RunDir, Weights};
-use crate::stylegan2::{Generator, LatentAvgOrigin, Latent, Noise};
+use crate::stylegan2::{Generator, Latent, LatentAvgOrigin, Noise};
 use crate::torch::{self, TensorMap};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -28,7 +28,11 @@ pub(super) struct Prepared {
 }
 
 /// Loads the models and makes the directions.
-pub(super) fn prepare(config: &Config, models_dir: Option<&Path>, printer: &Printer) -> Result<Prepared> {
+pub(super) fn prepare(
+    config: &Config,
+    models_dir: Option<&Path>,
+    printer: &Printer,
+) -> Result<Prepared> {
     let device = super::device(config)?;
     let mut manifest = Manifest::new();
     manifest.device = torch::device_name(device);
@@ -56,7 +60,12 @@ pub(super) fn prepare(config: &Config, models_dir: Option<&Path>, printer: &Prin
     for spec in &config.clip {
         let path = builtin::resolve_clip(&spec.model, models_dir)?;
         let (clip, origin) = models::open_clip(&path, Kind::Float, device)?;
-        printer.detail(&format!("{}: {} px, {} features", path.display(), clip.resolution(), clip.embed_dim()));
+        printer.detail(&format!(
+            "{}: {} px, {} features",
+            path.display(),
+            clip.resolution(),
+            clip.embed_dim()
+        ));
         manifest.weights.push(Weights::new("clip", &path, origin.sha256));
         let resize = match config.train.clip_resize {
             ClipResize::Antialias => Resize::Antialias,
@@ -73,7 +82,8 @@ pub(super) fn prepare(config: &Config, models_dir: Option<&Path>, printer: &Prin
     let adaptation = Adaptation::new(frozen, start, judges, config.clone())?;
     let trained = adaptation.trained_names();
     let params = adaptation.trainable().params().iter();
-    manifest.trained_parameters = params.filter(|(n, _)| trained.contains(*n)).map(|(_, t)| t.numel() as u64).sum();
+    manifest.trained_parameters =
+        params.filter(|(n, _)| trained.contains(*n)).map(|(_, t)| t.numel() as u64).sum();
     Ok(Prepared { adaptation, manifest, base, base_weights: start_weights })
 }
 
@@ -95,10 +105,14 @@ impl Prepared {
             lines.push(format!("clip       {}", w.path.display()));
         }
         let trained = self.adaptation.trained_names();
-        let layers: Vec<String> = super::layers_of(&self.adaptation).iter().map(ToString::to_string).collect();
+        let layers: Vec<String> =
+            super::layers_of(&self.adaptation).iter().map(ToString::to_string).collect();
         lines.push(format!(
             "training   {} steps of {} images on {}, {} threads",
-            config.train.iterations, config.train.batch, self.manifest.device, self.manifest.threads
+            config.train.iterations,
+            config.train.batch,
+            self.manifest.device,
+            self.manifest.threads
         ));
         lines.push(format!(
             "may train  {} of {} tensors, {} numbers: {}",
@@ -140,7 +154,12 @@ impl Prepared {
     }
 }
 
-fn generator(role: &str, asked: &str, device: Device, printer: &Printer) -> Result<(Generator, Weights)> {
+fn generator(
+    role: &str,
+    asked: &str,
+    device: Device,
+    printer: &Printer,
+) -> Result<(Generator, Weights)> {
     let path = builtin::resolve_generator(asked)?;
     let (generator, origin) = models::open_generator(&path, Kind::Float, device)?;
     printer.detail(&format!("{}: {} px generator", path.display(), generator.config().resolution));
@@ -166,9 +185,7 @@ fn from_images(
     for file in files {
         let picture = load::open_image(file)?;
         let prepared = pil::clip_transform(&picture, clip.resolution() as u32)?;
-        let prepared = Tensor::try_from(prepared)
-            .map_err(|e| Error::file(file, e))?
-            .unsqueeze(0);
+        let prepared = Tensor::try_from(prepared).map_err(|e| Error::file(file, e))?.unsqueeze(0);
         features.push(direction::prepared_image_features(clip, &prepared)?);
     }
     Direction::from_images(&source, &Tensor::cat(&features, 0))

@@ -70,7 +70,8 @@ impl Observer for Recorder<'_> {
         self.metrics.sync()?;
         let keep = self.config.output.keep_snapshots;
         let state = adaptation.state();
-        let file = self.folder.save_snapshot(step, &state, adaptation.chosen(), &self.config, keep)?;
+        let file =
+            self.folder.save_snapshot(step, &state, adaptation.chosen(), &self.config, keep)?;
         self.progress.say(&format!("snapshot {}", file.display()));
         self.clock = Instant::now();
         Ok(())

@@ -41,7 +41,8 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
         dry_run: _,
     } = args;
     let mut layered = Layered::default();
-    let preset = preset.as_deref().or_else(|| config.is_none().then(|| usual_preset(generator.as_deref())));
+    let preset =
+        preset.as_deref().or_else(|| config.is_none().then(|| usual_preset(generator.as_deref())));
     if let Some(name) = preset {
         layered.overlay_yaml(builtin::preset(name)?, &format!("preset {name}"))?;
     }
@@ -74,7 +75,10 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
     flag("threads", threads.map(|n| Value::from(n as u64)), "--threads");
     for pair in set {
         let (path, text) = pair.split_once('=').ok_or_else(|| {
-            Error::request(format!("`--set {pair}` has no `=`"), "write it as `--set train.ema=0.99`")
+            Error::request(
+                format!("`--set {pair}` has no `=`"),
+                "write it as `--set train.ema=0.99`",
+            )
         })?;
         let value = serde_yaml::from_str(text).unwrap_or_else(|_| Value::from(text));
         layered.set(path, value, "--set");
@@ -96,7 +100,10 @@ pub(super) fn overlay_resumed(args: &AdaptArgs, config: &mut Config) {
 
 fn usual_preset(generator: Option<&str>) -> &'static str {
     match generator {
-        Some(own) if !builtin::models().iter().any(|m| m.name == own) && !crate::run_dir::RunDir::is_run(own) => {
+        Some(own)
+            if !builtin::models().iter().any(|m| m.name == own)
+                && !crate::run_dir::RunDir::is_run(own) =>
+        {
             PAPER_PRESET
         }
         _ => SHIPPED_PRESET,
@@ -132,10 +139,17 @@ fn layer_set(text: &str) -> Result<Value> {
         if name.parse::<crate::stylegan2::LayerId>().is_err() {
             let sets = NamedSet::ALL.map(|(name, _)| name);
             let near = crate::error::near_names(name, sets);
-            let near = if near.is_empty() { String::new() } else { format!("did you mean `{}`? ", near.join("` or `")) };
+            let near = if near.is_empty() {
+                String::new()
+            } else {
+                format!("did you mean `{}`? ", near.join("` or `"))
+            };
             return Err(Error::request(
                 format!("`--layers {text}`: `{name}` is neither a set nor a layer"),
-                format!("{near}sets are {}; layers are called conv1, convs.N, to_rgbs.N", sets.join(", ")),
+                format!(
+                    "{near}sets are {}; layers are called conv1, convs.N, to_rgbs.N",
+                    sets.join(", ")
+                ),
             ));
         }
     }
