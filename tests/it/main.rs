@@ -10,5 +10,6 @@ mod nada;
 mod ops;
 mod pil;
 mod preprocess;
+mod readme;
 mod run_dir;
 mod tokenizer;
