@@ -67,8 +67,11 @@ fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     if error.chain().any(|e| e.downcast_ref::<std::io::Error>().is_some_and(broken_pipe)) {
         return ExitCode::SUCCESS;
     }
-    printer.error(&format!("{error:#}"));
     let known = error.chain().find_map(|e| e.downcast_ref::<Error>());
+    if !matches!(known, Some(Error::Interrupted)) {
+        // An interrupted command has said already what it saved and how to go on.
+        printer.error(&format!("{error:#}"));
+    }
     if let Some(hint) = known.and_then(Error::hint) {
         printer.hint(&hint);
     }

@@ -26,9 +26,8 @@ impl Progress {
     /// Begins after `done` of `total` steps.
     pub(super) fn new(printer: &Printer, done: u64, total: u64) -> Self {
         let bar = printer.bar(total);
-        let template = "{bar:24.cyan/dim} {pos}/{len}  {msg}  {elapsed} of about {eta} left";
-        let template = template.replace("{elapsed} of about {eta} left", "{eta} left");
-        if let Ok(style) = ProgressStyle::with_template(&template) {
+        let template = "{bar:24.cyan/dim} {pos}/{len}  {msg}  {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━━─"));
         }
         bar.set_position(done);

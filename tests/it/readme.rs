@@ -28,11 +28,14 @@ fn every_command_of_the_readme_works_in_its_order() {
     for command in commands {
         let run = command.replacen("scripts/nada", env!("CARGO_BIN_EXE_nada"), 1);
         assert_ne!(run, command, "`{command}` does not go through scripts/nada");
-        let output = Command::new("sh").args(["-c", &run]).current_dir(folder.path()).output().unwrap();
+        let output =
+            Command::new("sh").args(["-c", &run]).current_dir(folder.path()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "`{command}` failed:\n{text}");
     }
-    for file in ["runs/sketch/before_after.png", "runs/sketch/generator.safetensors", "sketches.png"] {
+    for file in
+        ["runs/sketch/before_after.png", "runs/sketch/generator.safetensors", "sketches.png"]
+    {
         assert!(folder.path().join(file).is_file(), "the commands left no {file}");
     }
 }

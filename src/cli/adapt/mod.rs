@@ -78,7 +78,7 @@ pub(super) struct AdaptArgs {
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Continue an interrupted run, or a finished one with more --iterations
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "preset", "config", "generator", "clip", "source", "target"], help_heading = "Output")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "preset", "config", "generator", "reference", "clip", "source", "target", "target_images", "set", "batch", "lr", "layers", "k", "seed", "print_config", "dry_run"], help_heading = "Output")]
     resume: Option<PathBuf>,
     /// Keep everything needed to resume every so many steps
     #[arg(long, value_name = "N", help_heading = "Output")]
