@@ -40,15 +40,17 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
         print_config: _,
         dry_run: _,
     } = args;
+    let file = match config {
+        Some(path) => Some((path, fs_err::read_to_string(path).while_doing("read", path)?)),
+        None => None,
+    };
     let mut layered = Layered::default();
-    let preset =
-        preset.as_deref().or_else(|| config.is_none().then(|| usual_preset(generator.as_deref())));
-    if let Some(name) = preset {
-        layered.overlay_yaml(builtin::preset(name)?, &format!("preset {name}"))?;
-    }
-    if let Some(path) = config {
-        let text = fs_err::read_to_string(path).while_doing("read", path)?;
-        layered.overlay_yaml(&text, &path.display().to_string())?;
+    let named = file.as_ref().and_then(|(_, text)| generator_in(text));
+    let usual = || usual_preset(generator.as_deref().or(named.as_deref()));
+    let preset = preset.as_deref().unwrap_or_else(usual);
+    layered.overlay_yaml(builtin::preset(preset)?, &format!("preset {preset}"))?;
+    if let Some((path, text)) = &file {
+        layered.overlay_yaml(text, &path.display().to_string())?;
     }
     let mut flag = |path: &str, value: Option<Value>, name: &str| {
         if let Some(value) = value {
@@ -96,6 +98,12 @@ pub(super) fn overlay_resumed(args: &AdaptArgs, config: &mut Config) {
     if let Some(device) = &args.device {
         config.device.clone_from(device);
     }
+}
+
+/// The generator that a configuration file names.
+fn generator_in(text: &str) -> Option<String> {
+    let file: Value = serde_yaml::from_str(text).ok()?;
+    Some(file.get("generator")?.as_str()?.to_owned())
 }
 
 fn usual_preset(generator: Option<&str>) -> &'static str {
