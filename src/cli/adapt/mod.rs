@@ -114,12 +114,13 @@ pub(super) fn run(args: AdaptArgs, printer: &Printer) -> anyhow::Result<()> {
 
 fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
     let layered = settings::layer(args)?;
-    let config = layered.resolve()?;
+    let mut config = layered.resolve()?;
     if args.print_config {
         print(printer, layered.annotated().trim_end())?;
         return config.validate();
     }
     config.validate()?;
+    settings::anchor(&mut config, args.models_dir.as_deref())?;
     if let Some(out) = &args.out {
         // Found out before minutes are spent on loading.
         RunDir::must_be_free(out)?;

@@ -6,6 +6,7 @@ use crate::config::layering::Layered;
 use crate::config::{Config, NamedSet};
 use crate::error::{Error, IoContext, Result};
 use serde_yaml::Value;
+use std::path::Path;
 
 /// The preset when none is named: for the shipped models, or the paper's for a generator of the user's own.
 const SHIPPED_PRESET: &str = "default";
@@ -86,6 +87,30 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
         layered.set(path, value, "--set");
     }
     Ok(layered)
+}
+
+/// Makes every path absolute, so that the run can be continued and repeated from any folder. Shipped names stay.
+pub(super) fn anchor(config: &mut Config, models_dir: Option<&Path>) -> Result<()> {
+    let absolute = |path: &Path| -> Result<String> {
+        let path = fs_err::canonicalize(path).while_doing("read", path)?;
+        Ok(path.to_string_lossy().into_owned())
+    };
+    let shipped = builtin::models();
+    let is_shipped = |name: &str| shipped.iter().any(|model| model.name == name);
+    for generator in std::iter::once(&mut config.generator).chain(&mut config.reference) {
+        if !is_shipped(generator) && Path::new(generator.as_str()).exists() {
+            *generator = absolute(Path::new(generator.as_str()))?;
+        }
+    }
+    for clip in &mut config.clip {
+        if !is_shipped(&clip.model) && (models_dir.is_some() || Path::new(&clip.model).exists()) {
+            clip.model = absolute(&builtin::resolve_clip(&clip.model, models_dir)?)?;
+        }
+    }
+    if let Some(folder) = &mut config.target_images {
+        *folder = absolute(folder)?.into();
+    }
+    Ok(())
 }
 
 /// What may change when a run continues.
