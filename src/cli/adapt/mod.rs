@@ -158,7 +158,16 @@ fn resume(path: &PathBuf, args: &AdaptArgs, printer: &Printer) -> crate::Result<
         }
         None => 0,
     };
-    if from >= config.train.iterations && folder.is_finished() {
+    if from > config.train.iterations {
+        return Err(Error::request(
+            format!(
+                "this run has made {from} steps already, {} were asked for",
+                config.train.iterations
+            ),
+            "earlier results are in its `samples`; for fewer steps begin a new run",
+        ));
+    }
+    if from == config.train.iterations && folder.is_finished() {
         printer.info(&format!("this run has all its {from} steps; give more with --iterations"));
         return print(printer, &folder.generator_file().display().to_string());
     }
