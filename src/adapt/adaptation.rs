@@ -225,26 +225,46 @@ impl Adaptation {
         })
     }
 
-    /// Images of both generators for `count` fixed latents, with stored noise: the same in every call.
+    /// Images of the frozen generator for `count` fixed latents, with stored noise: the same in every call.
     ///
     /// # Errors
     /// A failure of the device.
-    pub fn samples(&self, count: i64, psi: f64) -> Result<Pair> {
+    pub fn source_samples(&self, count: i64, psi: f64) -> Result<Tensor> {
+        self.in_chunks(count, |z| self.frozen.generate(&Latent::Z(z), psi, Noise::Stored))
+    }
+
+    /// Images of the trained generator (its moving average, where one is kept) for the same latents.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn adapted_samples(&self, count: i64, psi: f64) -> Result<Tensor> {
+        self.with_average(|| {
+            self.in_chunks(count, |z| match self.config.layers.mapping {
+                true => self.trainable.generate(&Latent::Z(z), psi, Noise::Stored),
+                // The mapping network is shared: the adapted generator sees the very same codes.
+                false => {
+                    let codes = tch::no_grad(|| self.frozen.w_plus(&Latent::Z(z), psi))?;
+                    self.trainable.generate(&Latent::WPlus(codes), 1.0, Noise::Stored)
+                }
+            })
+        })
+    }
+
+    /// Samples in chunks of the training batch: no more memory than a step needs.
+    fn in_chunks(
+        &self,
+        count: i64,
+        images: impl Fn(Tensor) -> Result<(Tensor, Tensor)>,
+    ) -> Result<Tensor> {
+        let shape = [count, self.frozen.config().z_dim];
         let z = rng::stream(self.config.seed, 0, "samples").normal(
-            &[count, self.frozen.config().z_dim],
+            &shape,
             self.frozen.kind(),
             self.frozen.device(),
         );
-        let latent = Latent::Z(z);
-        let own = self.with_average(|| match self.config.layers.mapping {
-            true => self.trainable.generate(&latent, psi, Noise::Stored),
-            // The mapping network is shared: the adapted generator sees the very same codes.
-            false => {
-                let codes = tch::no_grad(|| self.frozen.w_plus(&latent, psi))?;
-                self.trainable.generate(&Latent::WPlus(codes), 1.0, Noise::Stored)
-            }
-        })?;
-        Ok(Pair { source: self.frozen.generate(&latent, psi, Noise::Stored)?.0, adapted: own.0 })
+        let chunks = z.split(self.config.train.batch, 0).into_iter();
+        let made = chunks.map(|z| Ok(images(z)?.0)).collect::<Result<Vec<_>>>()?;
+        catch("sampling", || Ok(Tensor::cat(&made, 0)))
     }
 
     /// The result: the trained generator's tensors, or their moving average where one is kept. Shares memory.

@@ -36,11 +36,18 @@ pub fn train(adaptation: &mut Adaptation, from: u64, observer: &mut dyn Observer
     let iterations = adaptation.config().train.iterations;
     let output = adaptation.config().output.clone();
     let due = |every: u64, step: u64| every > 0 && step.is_multiple_of(every);
+    let (count, psi) = (output.samples, output.sample_truncation);
+    let source = adaptation.source_samples(count, psi)?;
+    let samples = |adaptation: &Adaptation| -> Result<Pair> {
+        Ok(Pair {
+            source: source.shallow_clone(),
+            adapted: adaptation.adapted_samples(count, psi)?,
+        })
+    };
     let mut first_loss: Option<f64> = None;
     for step in from..iterations {
         if step == from && from == 0 || step > from && due(output.sample_every, step) {
-            observer
-                .sampled(step, &adaptation.samples(output.samples, output.sample_truncation)?)?;
+            observer.sampled(step, &samples(adaptation)?)?;
         }
         let report = adaptation.step(step)?;
         let limit = EXPLODED * first_loss.get_or_insert(report.loss).abs().max(1.0);
@@ -64,5 +71,5 @@ pub fn train(adaptation: &mut Adaptation, from: u64, observer: &mut dyn Observer
             return Err(Error::Interrupted);
         }
     }
-    observer.sampled(iterations, &adaptation.samples(output.samples, output.sample_truncation)?)
+    observer.sampled(iterations, &samples(adaptation)?)
 }

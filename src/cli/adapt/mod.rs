@@ -202,8 +202,6 @@ fn finish(
         return outcome;
     }
     outcome?;
-    let samples = adaptation.samples(config.output.samples, config.output.sample_truncation)?;
-    folder.write_before_after(config.train.iterations, &samples, &config)?;
     prepared.write_result(folder)?;
     printer.info(&format!(
         "done in {}: look at {}",

@@ -61,6 +61,9 @@ impl Observer for Recorder<'_> {
 
     fn sampled(&mut self, step: u64, samples: &Pair) -> Result<()> {
         let file = self.folder.write_samples(step, samples, &self.config)?;
+        if step == self.config.train.iterations {
+            self.folder.write_before_after(step, samples, &self.config)?;
+        }
         self.progress.say(&format!("samples {}", file.display()));
         self.clock = Instant::now();
         Ok(())
