@@ -70,7 +70,8 @@ fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
     let known = error.chain().find_map(|e| e.downcast_ref::<Error>());
     if !matches!(known, Some(Error::Interrupted)) {
         // An interrupted command has said already what it saved and how to go on.
-        printer.error(&format!("{error:#}"));
+        // Our own messages say all they know; the chain behind them would say it twice.
+        printer.error(&known.map_or_else(|| format!("{error:#}"), ToString::to_string));
     }
     if let Some(hint) = known.and_then(Error::hint) {
         printer.hint(&hint);
