@@ -33,14 +33,15 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
             (u32::from_le_bytes(four) as usize, 12)
         }
         other => {
-            return Err(bytes
-                .damaged(format!("is a NumPy array of version {other}, expected 1, 2 or 3")));
+            return Err(
+                bytes.damaged(format!("is a NumPy array of version {other}, expected 1, 2 or 3"))
+            );
         }
     };
     if length > MAX_HEADER {
-        return Err(bytes.damaged(format!(
-            "is a NumPy array (`.npy`) whose header claims {length} bytes"
-        )));
+        return Err(
+            bytes.damaged(format!("is a NumPy array (`.npy`) whose header claims {length} bytes"))
+        );
     }
     let header = bytes.get(start..start + length).ok_or_else(cut)?;
     let header = std::str::from_utf8(header)

@@ -98,8 +98,7 @@ pub fn save_in_pieces(
         fill(&mut |piece| {
             let mut buffer = vec![0; piece.numel() * 4];
             torch::catch("writing a tensor", || {
-                let plain =
-                    piece.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+                let plain = piece.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
                 if plain.numel() > 0 {
                     plain.copy_data_u8(&mut buffer, plain.numel());
                 }
@@ -112,7 +111,9 @@ pub fn save_in_pieces(
             return Ok(());
         }
         Err(Error::request(
-            format!("the pieces of `{name}` have {written} bytes, its shape {shape:?} needs {wanted}"),
+            format!(
+                "the pieces of `{name}` have {written} bytes, its shape {shape:?} needs {wanted}"
+            ),
             "give exactly as many rows as the shape says",
         ))
     })

@@ -10,7 +10,6 @@ use crate::stylegan2::{self, LayerId};
 use crate::torch::ShapeMap;
 use clap::Args;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What may be typed behind `nada inspect`.
@@ -42,7 +41,10 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
         if args.tensors {
             return Err(Error::request(
                 "`--tensors` lists what a file holds, and this is the folder of a run",
-                format!("try `nada inspect {} --tensors`", path.join("generator.safetensors").display()),
+                format!(
+                    "try `nada inspect {} --tensors`",
+                    path.join("generator.safetensors").display()
+                ),
             )
             .into());
         }
@@ -76,7 +78,9 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
         ("holds", json!(contents.to_string())),
     ];
     match contents.network() {
-        Network::Generator => facts.extend(or_problems(checkpoint::generator(file), generator_facts)),
+        Network::Generator => {
+            facts.extend(or_problems(checkpoint::generator(file), generator_facts))
+        }
         Network::Clip => facts.extend(or_problems(checkpoint::clip(file), clip_facts)),
         _ => {}
     }
@@ -85,9 +89,7 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
         facts.push(("metadata", json!(file.metadata)));
     }
     if with_tensors {
-        let tensor = |(name, entry): (&String, &Entry)| {
-            json!({ "name": name, "dtype": dtype(entry), "shape": entry.shape() })
-        };
+        let tensor = |(name, entry): (&String, &Entry)| json!({ "name": name, "dtype": dtype(entry), "shape": entry.shape() });
         facts.push(("tensors", file.entries.iter().map(tensor).collect()));
         if !file.others.is_empty() {
             facts.push(("others", json!(file.others)));
@@ -111,8 +113,9 @@ fn generator_facts(named: &Named) -> Result<Facts> {
     let shapes = shapes(named);
     let config = stylegan2::Config::infer(&shapes)?;
     let blocks = config.channels.iter().enumerate();
-    let channels: BTreeMap<i64, i64> =
-        blocks.map(|(b, c)| (config.block_resolution(b), *c)).collect();
+    let channels: Vec<Value> = blocks
+        .map(|(b, c)| json!({ "resolution": config.block_resolution(b), "channels": c }))
+        .collect();
     let layers: Vec<Value> = config
         .layers()
         .into_iter()
@@ -135,7 +138,6 @@ fn generator_facts(named: &Named) -> Result<Facts> {
         ("style_dim", json!(config.style_dim)),
         ("z_dim", json!(config.z_dim)),
         ("mapping_layers", json!(config.mapping_layers)),
-        // JSON has no numbers as keys.
         ("channels", json!(channels)),
         ("parameters", json!(count(&needed))),
         ("latent_avg", json!(shapes.contains_key("latent_avg"))),
@@ -190,7 +192,10 @@ fn run_facts(run: &RunDir) -> Result<Facts> {
         ("target_images", json!(config.target_images)),
         ("generator", json!(config.generator)),
         ("reference", json!(config.reference)),
-        ("clip", config.clip.iter().map(|c| json!({ "model": c.model, "weight": c.weight })).collect()),
+        (
+            "clip",
+            config.clip.iter().map(|c| json!({ "model": c.model, "weight": c.weight })).collect(),
+        ),
         ("layers", json!(config.layers.choose)),
         ("seed", json!(config.seed)),
         ("iterations", json!(config.train.iterations)),
@@ -252,27 +257,39 @@ fn dtype(entry: &Entry) -> String {
 
 /// Facts for people: a line each, lists of things as tables below.
 fn shown(facts: &Facts) -> String {
-    let mut rows = Vec::new();
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
     for (name, value) in facts {
         let name = name.replace('_', " ");
-        match value {
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                rows.push(vec![name]);
-                rows.extend(items.iter().map(|item| vec![String::new(), words(item)]));
-            }
+        let below: Vec<Vec<String>> = match value {
+            Value::Array(items) if items.iter().any(Value::is_object) => columns(items),
             Value::Array(items) if name == "problems" => {
-                rows.push(vec![name]);
-                rows.extend(items.iter().map(|item| vec![String::new(), words(item)]));
+                items.iter().map(|item| vec![words(item)]).collect()
             }
             Value::Object(map) => {
-                rows.push(vec![name]);
-                let pair = |(k, v): (&String, &Value)| vec![String::new(), format!("{k}: {}", words(v))];
-                rows.extend(map.iter().map(pair));
+                let pair = |(k, v): (&String, &Value)| vec![k.replace('_', " "), words(v)];
+                map.iter().map(pair).collect()
             }
-            value => rows.push(vec![name, words(value)]),
-        }
+            value => {
+                lines.push(format!("{name:<width$}  {}", words(value)));
+                continue;
+            }
+        };
+        lines.push(name);
+        lines.extend(table(&below).lines().map(|line| format!("  {line}")));
     }
-    table(&rows)
+    lines.join("\n")
+}
+
+/// Things as rows under the names of their properties.
+fn columns(items: &[Value]) -> Vec<Vec<String>> {
+    const FIRST: [&str; 6] = ["name", "model", "resolution", "dtype", "style", "shape"];
+    let first = items.first().and_then(Value::as_object);
+    let mut keys: Vec<&String> = first.into_iter().flat_map(|item| item.keys()).collect();
+    keys.sort_by_key(|key| FIRST.iter().position(|f| f == key).unwrap_or(FIRST.len()));
+    let row = |item: &Value| keys.iter().map(|key| words(&item[key.as_str()])).collect();
+    let head = keys.iter().map(|key| (*key).clone()).collect();
+    std::iter::once(head).chain(items.iter().map(row)).collect()
 }
 
 /// A value in a line.

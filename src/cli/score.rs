@@ -52,13 +52,17 @@ pub(super) struct ScoreArgs {
 /// Runs the command.
 pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> anyhow::Result<()> {
     if args.text.iter().any(|text| text.trim().is_empty()) {
-        return Err(Error::request("a phrase is empty", "say what to look for: `--text sketch`").into());
+        return Err(
+            Error::request("a phrase is empty", "say what to look for: `--text sketch`").into()
+        );
     }
     torch::set_threads(args.threads);
     let device = torch::device(&args.device)?;
     let names = models_of(args)?;
-    let files =
-        names.iter().map(|n| builtin::resolve_clip(n, args.models_dir.as_deref())).collect::<Result<Vec<_>>>()?;
+    let files = names
+        .iter()
+        .map(|n| builtin::resolve_clip(n, args.models_dir.as_deref()))
+        .collect::<Result<Vec<_>>>()?;
     let mut scores: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
     for (name, file) in names.iter().zip(&files) {
         let (clip, _) = models::open_clip(file, Kind::Float, device)?;
@@ -115,7 +119,9 @@ fn shown(model: &str, args: &ScoreArgs, scores: &[Vec<f64>]) -> String {
             let mark = if several && *cosine == best { " *" } else { "" };
             format!("{cosine:.4}{mark}")
         };
-        rows.push(std::iter::once(path.display().to_string()).chain(cosines.iter().map(cell)).collect());
+        rows.push(
+            std::iter::once(path.display().to_string()).chain(cosines.iter().map(cell)).collect(),
+        );
     }
     table(&rows)
 }

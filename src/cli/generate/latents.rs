@@ -95,7 +95,8 @@ pub(super) fn read(path: &Path, kind: Option<LatentKind>, config: &Config) -> Re
         ));
     }
     let (kind, shape) = kind_of(name, entry.shape(), kind, config).map_err(|(found, hint)| {
-        let message = format!("`{}`: `{name}` has shape {:?}, {found}", path.display(), entry.shape());
+        let message =
+            format!("`{}`: `{name}` has shape {:?}, {found}", path.display(), entry.shape());
         Error::request(message, hint)
     })?;
     let codes = entry.tensor()?.to_kind(Kind::Float).reshape(&shape);
@@ -159,9 +160,7 @@ fn kind_of(
     if shape.first() == Some(&0) {
         return Err(("which is empty".into(), "give at least one code".into()));
     }
-    let wide = |kind: LatentKind, width: i64| {
-        width == if kind == LatentKind::Z { z } else { d }
-    };
+    let wide = |kind: LatentKind, width: i64| width == if kind == LatentKind::Z { z } else { d };
     let hinted = asked.or_else(|| LatentKind::of_name(name));
     match (shape, hinted) {
         (&[n, rows, width], None | Some(LatentKind::WPlus)) if rows == l && width == d => {
@@ -205,9 +204,13 @@ mod tests {
         assert_eq!(of(&config, "array", &[3, 10, 512], None), Ok((WPlus, vec![3, 10, 512])));
         assert_eq!(of(&config, "array", &[10, 512], None), Ok((Z, vec![10, 512])));
         assert_eq!(of(&config, "array", &[10, 512], Some(WPlus)), Ok((WPlus, vec![1, 10, 512])));
-        for (shape, asked) in
-            [(&[3, 12, 512][..], None), (&[3, 10, 512], Some(Z)), (&[3, 100], None), (&[0, 512], None), (&[], None)]
-        {
+        for (shape, asked) in [
+            (&[3, 12, 512][..], None),
+            (&[3, 10, 512], Some(Z)),
+            (&[3, 100], None),
+            (&[0, 512], None),
+            (&[], None),
+        ] {
             assert!(of(&config, "array", shape, asked).is_err(), "{shape:?}");
         }
         config.z_dim = 64;

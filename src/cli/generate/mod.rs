@@ -184,7 +184,8 @@ fn check_request(args: &GenerateArgs) -> Result<Pictures> {
 fn check_room(pictures: &Pictures, count: i64, resolution: i64, beside: bool) -> Result<()> {
     let side = resolution.clamp(128, 512);
     let shown = count.saturating_mul(if beside { 2 } else { 1 });
-    if !matches!(pictures, Pictures::Grid(_)) || shown.saturating_mul(side * side) < MAX_GRID_PIXELS {
+    if !matches!(pictures, Pictures::Grid(_)) || shown.saturating_mul(side * side) < MAX_GRID_PIXELS
+    {
         return Ok(());
     }
     Err(Error::request(
@@ -247,7 +248,10 @@ impl Twin {
         let (config, manifest) = RunDir::open(asked).map_err(not_a_run)?.read_config()?;
         let role = |role: &str| manifest.weights.iter().find(|w| w.role == role);
         let weights = role("reference").or_else(|| role("generator")).ok_or_else(|| {
-            Error::file(Path::new(asked).join("config.yaml"), "does not say what the run began with")
+            Error::file(
+                Path::new(asked).join("config.yaml"),
+                "does not say what the run began with",
+            )
         })?;
         let (generator, origin) = models::open_generator(&weights.path, Kind::Float, device)?;
         if origin.sha256 != weights.sha256 {
