@@ -133,7 +133,7 @@ impl Error {
                 _ => None,
             },
             Self::Diverged { .. } => Some(
-                "the last good snapshot is kept; try a smaller `--lr`, fewer `--iterations`, or more augmentation".into(),
+                "try a smaller `--lr`, fewer `--iterations`, or more augmentation".into(),
             ),
             Self::OutOfMemory { .. } => {
                 Some("use a smaller `--batch`, `--layers adaptive` with a smaller batch, or another device".into())

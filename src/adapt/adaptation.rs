@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use tch::Tensor;
 
+/// Weights are about 1, or 100 in the mapping network; beyond this, images are noise although all numbers are finite.
+const LARGEST_WEIGHT: f64 = 1e6;
+
 /// A frozen generator and a trainable one, and everything that a step needs.
 #[derive(Debug)]
 pub struct Adaptation {
@@ -324,10 +327,11 @@ impl Adaptation {
         self.optimiser.restore(&part("adam/"), self.trainable.params())
     }
 
-    /// Whether every number of the trained weights is finite.
-    pub fn is_finite(&self) -> bool {
-        let finite = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
-        self.state().iter().filter(|(n, _)| n.starts_with("model/")).all(|(_, t)| finite(t))
+    /// Whether every number of the trained weights is one, and of a size that a generator can have.
+    pub fn is_sound(&self) -> bool {
+        // NaN is below nothing.
+        let sound = |t: &Tensor| t.abs().max().double_value(&[]) < LARGEST_WEIGHT;
+        self.state().iter().filter(|(n, _)| n.starts_with("model/")).all(|(_, t)| sound(t))
     }
 
     fn trains(&self, name: &str, layers: &[LayerId]) -> bool {

@@ -59,10 +59,10 @@ pub fn train(adaptation: &mut Adaptation, from: u64, observer: &mut dyn Observer
         let done = step + 1;
         let stop = observer.stop_requested();
         if stop || done == iterations || due(output.snapshot_every, done) {
-            if !adaptation.is_finite() {
+            if !adaptation.is_sound() {
                 return Err(Error::Diverged {
                     step,
-                    reason: "a weight is not a number any more".into(),
+                    reason: "a weight has become huge or is not a number any more".into(),
                 });
             }
             observer.snapshot(done, adaptation)?;

@@ -17,6 +17,7 @@ mod entry;
 mod fill;
 mod flatten;
 mod hash;
+mod npy;
 mod pickle;
 mod safetensors_file;
 mod sniff;
@@ -28,7 +29,7 @@ pub use dialect::{Contents, Named, Network, Part, clip, generator, recognise};
 pub use entry::Entry;
 pub use fill::{Report, fill};
 pub use hash::sha256;
-pub use write::save_safetensors;
+pub use write::{save_in_pieces, save_safetensors};
 
 use crate::error::{Error, IoContext, Result};
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub enum Container {
     TorchLegacy,
     /// `torch.jit.save`: a zip archive with code, of which only the tensors are read.
     TorchScript,
+    /// `.npy`: one array, called `array` here. Latents travel so, networks do not.
+    Npy,
 }
 
 impl fmt::Display for Container {
@@ -62,6 +65,7 @@ impl fmt::Display for Container {
             Self::TorchZip => "torch (zip)",
             Self::TorchLegacy => "torch (legacy, before 1.6)",
             Self::TorchScript => "TorchScript",
+            Self::Npy => "NumPy array",
         })
     }
 }
@@ -129,6 +133,7 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
     let parts = match sniff::container(bytes)? {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,
+        Container::Npy => npy::read(bytes)?,
         Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
     };
     let length = bytes.len() as u64;

@@ -3,7 +3,7 @@
 use super::bytes::Bytes;
 use super::pickle::Value;
 use super::unpickle::unpickle;
-use super::{Container, safetensors_file, torch_file};
+use super::{Container, npy, safetensors_file, torch_file};
 use crate::error::{Error, Result};
 
 const EXPECTED: &str = "expected a checkpoint: `.safetensors`, or `.pt` as torch writes it";
@@ -12,7 +12,6 @@ const DOWNLOAD: &str = "the download failed: open the link in a browser, and fet
 
 /// Beginnings of files that people confuse with checkpoints.
 const KNOWN: &[(&[u8], &str, &str)] = &[
-    (b"\x93NUMPY", "a NumPy array (`.npy`)", LATER),
     (b"\x89PNG", "a PNG image", EXPECTED),
     (b"\xff\xd8\xff", "a JPEG image", EXPECTED),
     (b"RIFF", "an image or sound (RIFF)", EXPECTED),
@@ -56,6 +55,9 @@ pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
     }
     if head.starts_with(&torch_file::LEGACY_START) {
         return Ok(Container::TorchLegacy);
+    }
+    if head.starts_with(npy::MAGIC) {
+        return Ok(Container::Npy);
     }
     if head[0] == 0x80 {
         let what = pickle(bytes);

@@ -71,6 +71,54 @@ pub fn save_safetensors(
     })
 }
 
+/// Writes one float32 tensor of `shape` to `path` in pieces along its first dimension, so that it never has to be in
+/// memory as a whole. `fill` gets the function that takes the pieces in order.
+///
+/// # Errors
+/// What `fill` returns, [`Error::Io`] as [`save_safetensors`], [`Error::Request`] when the pieces do not add up to
+/// `shape`; then whatever lay at `path` before still does.
+pub fn save_in_pieces(
+    path: impl AsRef<Path>,
+    name: &str,
+    shape: &[i64],
+    metadata: &BTreeMap<String, String>,
+    fill: impl FnOnce(&mut dyn FnMut(&Tensor) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let wanted = shape.iter().product::<i64>() as u64 * 4;
+    let (header, _) = header_of(&[(name, "F32", shape.to_vec(), wanted)], metadata);
+    let total = 8 + header.len() as u64 + wanted;
+    atomic::write_with(path, |file| {
+        let mut write = |bytes: &[u8]| {
+            file.write_all(bytes).map_err(|e| with_size(e, total)).while_doing("write", path)
+        };
+        write(&(header.len() as u64).to_le_bytes())?;
+        write(header.as_bytes())?;
+        let mut written = 0;
+        fill(&mut |piece| {
+            let mut buffer = vec![0; piece.numel() * 4];
+            torch::catch("writing a tensor", || {
+                let plain = piece.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+                if plain.numel() > 0 {
+                    plain.copy_data_u8(&mut buffer, plain.numel());
+                }
+                Ok(())
+            })?;
+            written += buffer.len() as u64;
+            write(&buffer)
+        })?;
+        if written == wanted {
+            return Ok(());
+        }
+        Err(Error::request(
+            format!(
+                "the pieces of `{name}` have {written} bytes, its shape {shape:?} needs {wanted}"
+            ),
+            "give exactly as many rows as the shape says",
+        ))
+    })
+}
+
 struct Row<'a> {
     name: &'a str,
     tensor: &'a Tensor,
@@ -80,6 +128,21 @@ struct Row<'a> {
 
 /// The JSON table, padded to whole 8 bytes, and the length of the data.
 fn header(table: &[Row<'_>], metadata: &BTreeMap<String, String>) -> (String, u64) {
+    let rows: Vec<_> = table
+        .iter()
+        .map(|row| {
+            let bytes = (row.tensor.numel() * row.kind.elt_size_in_bytes()) as u64;
+            (row.name, row.code, row.tensor.size(), bytes)
+        })
+        .collect();
+    header_of(&rows, metadata)
+}
+
+/// As [`header`], from names, types, shapes and lengths in bytes.
+fn header_of(
+    table: &[(&str, &str, Vec<i64>, u64)],
+    metadata: &BTreeMap<String, String>,
+) -> (String, u64) {
     let mut rows = Vec::with_capacity(table.len() + 1);
     if !metadata.is_empty() {
         let pairs: Vec<_> =
@@ -87,13 +150,12 @@ fn header(table: &[Row<'_>], metadata: &BTreeMap<String, String>) -> (String, u6
         rows.push(format!("\"__metadata__\":{{{}}}", pairs.join(",")));
     }
     let mut at = 0_u64;
-    for row in table {
-        let end = at + (row.tensor.numel() * row.kind.elt_size_in_bytes()) as u64;
-        let shape: Vec<_> = row.tensor.size().iter().map(i64::to_string).collect();
+    for (name, code, shape, bytes) in table {
+        let end = at + bytes;
+        let shape: Vec<_> = shape.iter().map(i64::to_string).collect();
         rows.push(format!(
-            "{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{at},{end}]}}",
-            json(row.name),
-            row.code,
+            "{}:{{\"dtype\":\"{code}\",\"shape\":[{}],\"data_offsets\":[{at},{end}]}}",
+            json(name),
             shape.join(",")
         ));
         at = end;

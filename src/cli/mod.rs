@@ -4,8 +4,13 @@
 //! paths) before any work begins. stdout carries data (paths, tables, JSON), stderr everything else.
 
 mod adapt;
+mod generate;
+mod inspect;
+mod outputs;
+mod presets;
 mod printer;
 mod progress;
+mod score;
 mod stop;
 
 use crate::error::Error;
@@ -46,7 +51,27 @@ struct GlobalArgs {
 enum Command {
     /// Move a generator into a new domain, given by two phrases or by images
     Adapt(Box<adapt::AdaptArgs>),
+    /// Make images with a generator or a finished run
+    Generate(Box<generate::GenerateArgs>),
+    /// Say how well images and phrases agree, as CLIP sees it
+    Score(score::ScoreArgs),
+    /// Say what a file of weights or a run holds
+    Inspect(inspect::InspectArgs),
+    /// List the presets, or print one
+    Presets(presets::PresetsArgs),
+    /// Print a script that completes commands in a shell
+    #[command(after_long_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
 }
+
+const COMPLETIONS_HELP: &str = "Examples:
+  nada completions bash > ~/.local/share/bash-completion/completions/nada
+  nada completions zsh > ~/.zfunc/_nada
+  nada completions fish > ~/.config/fish/completions/nada.fish";
 
 /// Parses, runs, prints what went wrong, and says how it went.
 pub fn main() -> ExitCode {
@@ -54,6 +79,11 @@ pub fn main() -> ExitCode {
     let printer = Printer::new(cli.global.quiet, cli.global.verbose);
     let outcome = match cli.command {
         Command::Adapt(args) => adapt::run(*args, &printer),
+        Command::Generate(args) => generate::run(&args, &printer),
+        Command::Score(args) => score::run(&args, &printer),
+        Command::Inspect(args) => inspect::run(&args, &printer),
+        Command::Presets(args) => presets::run(&args, &printer),
+        Command::Completions { shell } => completions(shell, &printer),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,6 +107,14 @@ fn report(error: &anyhow::Error, printer: &Printer) -> ExitCode {
         printer.hint(&hint);
     }
     ExitCode::from(known.map_or(1, Error::exit_code))
+}
+
+/// The completion script of a shell.
+fn completions(shell: clap_complete::Shell, printer: &Printer) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "nada", &mut script);
+    printer.data(String::from_utf8(script)?.trim_end())?;
+    Ok(())
 }
 
 /// The whole command, for completions and tests.

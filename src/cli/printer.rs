@@ -87,3 +87,26 @@ impl Printer {
         };
     }
 }
+
+/// Rows in aligned columns, two spaces apart; no spaces at the end of a line.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter().filter_map(|r| r.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_aligned_and_lines_end_without_spaces() {
+        let rows = [vec!["a".into(), "é long".into(), "x".into()], vec!["bcd".into(), "e".into()]];
+        assert_eq!(super::table(&rows), "a    é long  x\nbcd  e");
+    }
+}

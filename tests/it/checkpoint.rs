@@ -376,7 +376,7 @@ fn what_is_no_checkpoint_is_told_by_name() {
             b"version https://git-lfs.github.com/spec/v1\n".into(),
             &["a Git LFS pointer", "git lfs pull"],
         ),
-        (b"\x93NUMPY\x01\0v\0{'descr'".into(), &["a NumPy array", "`nada convert`"]),
+        (b"\x93NUMPY\x01\0v\0{'descr'".into(), &["a NumPy array", "cut off"]),
         (b"\x89PNG\r\n\x1a\n".into(), &["a PNG image"]),
         (b"hello, this is a text".into(), &["a text that begins with \"hello, this"]),
         (tar, &["a tar archive"]),

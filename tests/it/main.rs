@@ -1,11 +1,16 @@
 //! The one integration binary, so that libtorch is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod adapt_run;
+mod bad_input;
 mod checkpoint;
+mod cli;
 mod clip;
+mod command;
 mod common;
 mod generator;
 mod imaging;
+mod layering;
 mod nada;
 mod ops;
 mod pil;

@@ -78,7 +78,7 @@ pub(super) struct AdaptArgs {
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Continue an interrupted run, or a finished one with more --iterations
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "preset", "config", "generator", "reference", "clip", "source", "target", "target_images", "set", "batch", "lr", "layers", "k", "seed", "print_config", "dry_run"], help_heading = "Output")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = STAYS, help_heading = "Output")]
     resume: Option<PathBuf>,
     /// Keep everything needed to resume every so many steps
     #[arg(long, value_name = "N", help_heading = "Output")]
@@ -86,7 +86,7 @@ pub(super) struct AdaptArgs {
     /// Write a picture of samples every so many steps
     #[arg(long, value_name = "N", help_heading = "Output")]
     sample_every: Option<u64>,
-    /// Print a line of JSON per step on stdout
+    /// Print a line of JSON per step on stdout, and at the end one with the path of the generator
     #[arg(long, help_heading = "Output")]
     json: bool,
     /// auto, cpu, cuda, cuda:N or mps
@@ -102,6 +102,27 @@ pub(super) struct AdaptArgs {
     #[arg(long, help_heading = "Checks")]
     dry_run: bool,
 }
+
+/// What a run that continues takes from its folder, and checks that are made at a start.
+const STAYS: [&str; 17] = [
+    "source",
+    "target",
+    "target_images",
+    "generator",
+    "reference",
+    "clip",
+    "preset",
+    "config",
+    "set",
+    "batch",
+    "lr",
+    "layers",
+    "k",
+    "seed",
+    "out",
+    "print_config",
+    "dry_run",
+];
 
 /// Runs the command.
 pub(super) fn run(args: AdaptArgs, printer: &Printer) -> anyhow::Result<()> {
@@ -169,7 +190,7 @@ fn resume(path: &PathBuf, args: &AdaptArgs, printer: &Printer) -> crate::Result<
     }
     if from == config.train.iterations && folder.is_finished() {
         printer.info(&format!("this run has all its {from} steps; give more with --iterations"));
-        return print(printer, &folder.generator_file().display().to_string());
+        return say_result(&folder, args, printer);
     }
     folder.write_config(&config, &prepared.manifest)?;
     printer.info(&format!("continuing {} at step {from}", path.display()));
@@ -201,6 +222,14 @@ fn finish(
         ));
         return outcome;
     }
+    if let Err(Error::Diverged { .. }) = outcome {
+        match folder.latest_snapshot().snapshot {
+            Some(good) => {
+                printer.info(&format!("the last good snapshot is {}", good.path.display()));
+            }
+            None => printer.info("there was no snapshot yet"),
+        }
+    }
     outcome?;
     prepared.write_result(folder)?;
     printer.info(&format!(
@@ -208,7 +237,16 @@ fn finish(
         short(started.elapsed()),
         folder.before_after_file().display()
     ));
-    print(printer, &folder.generator_file().display().to_string())
+    say_result(folder, args, printer)
+}
+
+/// Where the result is, on stdout.
+fn say_result(folder: &RunDir, args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
+    let path = folder.generator_file().display().to_string();
+    if args.json {
+        return print(printer, &serde_json::json!({ "generator": path }).to_string());
+    }
+    print(printer, &path)
 }
 
 /// The layers that a heat map shows: all that may train.

@@ -1,0 +1,366 @@
+//! `nada generate`: images from any generator or run, as one picture, as files, or as numbers.
+
+mod latents;
+
+use super::outputs;
+use super::printer::Printer;
+use crate::builtin;
+use crate::checkpoint::save_in_pieces;
+use crate::error::{Error, IoContext, Result};
+use crate::imaging::{grid::Grid, save, to_rgb8};
+use crate::models::{self, Origin};
+use crate::rng;
+use crate::run_dir::{RunDir, pictures};
+use crate::stylegan2::{Generator, Noise};
+use crate::torch;
+use clap::Args;
+use image::RgbImage;
+use latents::{Codes, LatentKind};
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+
+/// ψ of images drawn from the seed: faces of average quality or better.
+const USUAL_TRUNCATION: f64 = 0.7;
+/// Pixels of a batch: keeps memory below about 1 GiB at any resolution.
+const BATCH_PIXELS: i64 = 1 << 20;
+/// More than a picture can show ([`Grid::render`] has the same limit).
+const MAX_GRID_PIXELS: i64 = 1 << 28;
+/// Images in a row of a picture.
+const MAX_COLUMNS: i64 = 8;
+
+/// What may be typed behind `nada generate`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  nada generate --count 16 --seed 3 --out faces.png
+  nada generate --generator runs/sketch --beside --out pairs.png
+  nada generate --generator ffhq.pt --count 1000 --truncation 0.5 --out faces/
+  nada generate --latents codes.npy --latent-kind w+ --raw images.safetensors")]
+pub(super) struct GenerateArgs {
+    /// A shipped name, a checkpoint file, or the folder of a run
+    #[arg(long, value_name = "FILE|RUN", default_value = "faces64", help_heading = "Models")]
+    generator: String,
+    /// Codes from a file (.npy, .safetensors) instead of random ones
+    ///
+    /// One tensor of floating point numbers, or one called `latents`, `z`, `w` or `w_plus`.
+    #[arg(long, value_name = "FILE", conflicts_with = "count", help_heading = "Images")]
+    latents: Option<PathBuf>,
+    /// What the codes are; by default told by their shape
+    ///
+    /// By shape: [N, L, D] is w+, [N, D] is z (or w, if the tensor is called so or z has another width). With w+, [L, D]
+    /// is one image.
+    #[arg(long, value_name = "KIND", requires = "latents", help_heading = "Images")]
+    latent_kind: Option<LatentKind>,
+    /// How many images [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000), help_heading = "Images")]
+    count: Option<i64>,
+    /// Pull towards the average image: 1 does not, 0 is the average [default: 0.7; 1 with --latents]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, help_heading = "Images")]
+    truncation: Option<f64>,
+    /// Noise that makes freckles and strands of hair
+    #[arg(long, value_name = "NOISE", default_value = "stored", help_heading = "Images")]
+    noise: NoiseChoice,
+    /// Every random number follows from it; image i is the same whatever the count
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Images")]
+    seed: u64,
+    /// Show what a run began with above what it became (picture only)
+    #[arg(long, help_heading = "Images")]
+    beside: bool,
+    /// One picture of all if it ends in .png, else a folder for 000000.png, 000001.png … [default: generated.png]
+    #[arg(long, value_name = "FILE.png|DIR", help_heading = "Output")]
+    out: Option<PathBuf>,
+    /// The images as numbers: float32 [N, 3, H, W] called `images`, about -1 to 1, not clamped
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Output")]
+    raw: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long, help_heading = "Output")]
+    force: bool,
+    /// auto, cpu, cuda, cuda:N or mps
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
+    device: String,
+    /// CPU threads; 0 lets libtorch choose
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
+    threads: usize,
+}
+
+/// Which noise maps are added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum NoiseChoice {
+    /// The maps in the checkpoint: the same image each time
+    Stored,
+    /// Fresh maps for each image, from the seed
+    Random,
+    /// No noise
+    None,
+}
+
+/// Where the pictures go.
+#[derive(Debug)]
+enum Pictures {
+    Grid(PathBuf),
+    Folder(PathBuf),
+    Nowhere,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> {
+    let pictures = check_request(args)?;
+    torch::set_threads(args.threads);
+    let device = torch::device(&args.device)?;
+    let path = builtin::resolve_generator(&args.generator)?;
+    let (generator, origin) = models::open_generator(&path, Kind::Float, device)?;
+    let codes = match &args.latents {
+        Some(file) => latents::read(file, args.latent_kind, generator.config())?,
+        None => Codes::Seeded { count: args.count.unwrap_or(16), seed: args.seed },
+    };
+    let twin = args.beside.then(|| Twin::open(&args.generator, device, printer)).transpose()?;
+    if let Some(Twin { generator: before, .. }) = &twin
+        && before.config() != generator.config()
+    {
+        return Err(Error::request(
+            "the run's start generator has another shape than its result",
+            "leave out `--beside`",
+        )
+        .into());
+    }
+    check_room(&pictures, codes.count(), generator.config().resolution, twin.is_some())?;
+    let usual = if args.latents.is_some() { 1.0 } else { USUAL_TRUNCATION };
+    let sampler = Sampler {
+        codes: &codes,
+        psi: args.truncation.unwrap_or(usual),
+        noise: args.noise,
+        seed: args.seed,
+    };
+    let written = write(args, &pictures, &sampler, &generator, &origin, twin.as_ref(), printer)?;
+    for path in written {
+        printer.data(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// What can be refused before anything is loaded.
+fn check_request(args: &GenerateArgs) -> Result<Pictures> {
+    if args.truncation.is_some_and(|psi| !psi.is_finite()) {
+        return Err(Error::request(
+            "`--truncation` is not a number",
+            "use a number such as 0.7; 1 leaves the images alone",
+        ));
+    }
+    let ending = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let pictures = match &args.out {
+        Some(path) if ending(path).as_deref() == Some("png") => Pictures::Grid(path.clone()),
+        Some(path) => {
+            if let Some(other) = ending(path)
+                && ["jpg", "jpeg", "webp", "gif", "safetensors"].contains(&other.as_str())
+                && !path.is_dir()
+            {
+                return Err(Error::request(
+                    format!("`--out {}`: pictures are written as PNG", path.display()),
+                    "end it in `.png`, or name a folder for single files",
+                ));
+            }
+            Pictures::Folder(path.clone())
+        }
+        None if args.raw.is_some() => Pictures::Nowhere,
+        None => Pictures::Grid(outputs::free_picture("generated")),
+    };
+    match &pictures {
+        Pictures::Grid(path) => outputs::claim_file(path, args.force)?,
+        Pictures::Folder(path) => outputs::claim_folder(path, args.force)?,
+        Pictures::Nowhere => {}
+    }
+    if let Some(raw) = &args.raw {
+        outputs::claim_file(raw, args.force)?;
+    }
+    if args.beside && !matches!(pictures, Pictures::Grid(_)) {
+        return Err(Error::request(
+            "`--beside` makes one picture",
+            "give `--out` a name that ends in `.png`",
+        ));
+    }
+    Ok(pictures)
+}
+
+/// A picture of too many images is refused before they are made.
+fn check_room(pictures: &Pictures, count: i64, resolution: i64, beside: bool) -> Result<()> {
+    let side = resolution.clamp(128, 512);
+    let shown = count.saturating_mul(if beside { 2 } else { 1 });
+    if !matches!(pictures, Pictures::Grid(_)) || shown.saturating_mul(side * side) < MAX_GRID_PIXELS
+    {
+        return Ok(());
+    }
+    Err(Error::request(
+        format!("{count} images are too many for one picture"),
+        "name a folder with `--out` to write single files",
+    ))
+}
+
+/// Makes images of codes, the same for the same codes whatever the generator.
+struct Sampler<'a> {
+    codes: &'a Codes,
+    psi: f64,
+    noise: NoiseChoice,
+    seed: u64,
+}
+
+impl Sampler<'_> {
+    /// `n` images from `start`, `[n, 3, H, W]`.
+    fn images(&self, generator: &Generator, start: i64, n: i64) -> Result<Tensor> {
+        let latent = self.codes.batch(generator, start, n);
+        let maps = self.maps(generator, start, n);
+        let noise = match self.noise {
+            NoiseChoice::Stored => Noise::Stored,
+            NoiseChoice::Random => Noise::Maps(&maps),
+            NoiseChoice::None => Noise::None,
+        };
+        Ok(generator.generate(&latent, self.psi, noise)?.0)
+    }
+
+    /// Random noise, drawn image by image so that it does not depend on the batch.
+    fn maps(&self, generator: &Generator, start: i64, n: i64) -> Vec<Tensor> {
+        if self.noise != NoiseChoice::Random {
+            return Vec::new();
+        }
+        let each: Vec<Vec<Tensor>> = (start..start + n)
+            .map(|i| {
+                let mut stream = rng::stream(self.seed, i as u64, "generated noise");
+                generator.random_noise(1, &mut stream)
+            })
+            .collect();
+        let level = |i: usize| each.iter().map(|maps| &maps[i]).collect::<Vec<_>>();
+        (0..generator.config().num_noises()).map(|i| Tensor::cat(&level(i), 0)).collect()
+    }
+}
+
+/// What a run began with.
+struct Twin {
+    generator: Generator,
+    captions: (String, String),
+}
+
+impl Twin {
+    fn open(asked: &str, device: Device, printer: &Printer) -> Result<Self> {
+        let not_a_run = |_| {
+            Error::request(
+                format!("`--beside` compares a run with its start, but `{asked}` is no run"),
+                "name the folder that `nada adapt` wrote, or leave out `--beside`",
+            )
+        };
+        let (config, manifest) = RunDir::open(asked).map_err(not_a_run)?.read_config()?;
+        let role = |role: &str| manifest.weights.iter().find(|w| w.role == role);
+        let weights = role("reference").or_else(|| role("generator")).ok_or_else(|| {
+            Error::file(
+                Path::new(asked).join("config.yaml"),
+                "does not say what the run began with",
+            )
+        })?;
+        let (generator, origin) = models::open_generator(&weights.path, Kind::Float, device)?;
+        if origin.sha256 != weights.sha256 {
+            printer.warn(&format!("`{}` has changed since the run", weights.path.display()));
+        }
+        Ok(Self { generator, captions: pictures::captions(&config) })
+    }
+}
+
+/// Makes everything that was asked for, batch by batch, and gives back the files.
+fn write(
+    args: &GenerateArgs,
+    pictures: &Pictures,
+    sampler: &Sampler<'_>,
+    generator: &Generator,
+    origin: &Origin,
+    twin: Option<&Twin>,
+    printer: &Printer,
+) -> Result<Vec<PathBuf>> {
+    let (count, side) = (sampler.codes.count(), generator.config().resolution);
+    let about = [
+        ("generator", origin.path.display().to_string()),
+        ("generator_sha256", origin.sha256.clone()),
+        ("seed", args.seed.to_string()),
+        ("truncation", sampler.psi.to_string()),
+    ];
+    let text: Vec<(&str, &str)> = about.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    if let Pictures::Folder(folder) = pictures {
+        std::fs::create_dir_all(folder).while_doing("create", folder)?;
+    }
+    let files = [&args.raw, &grid_of(pictures)];
+    files.into_iter().flatten().try_for_each(|file| outputs::make_room(file))?;
+
+    let bar = printer.bar(count as u64);
+    let batch = (BATCH_PIXELS / (side * side)).clamp(1, 64);
+    let mut written = Vec::new();
+    let (mut after, mut before) = (Vec::new(), Vec::new());
+    // Memory stays bounded: a picture of all is small, files and numbers go to the disk at once.
+    let mut each = |numbers: &mut dyn FnMut(&Tensor) -> Result<()>| -> Result<()> {
+        for start in (0..count).step_by(batch as usize) {
+            let n = batch.min(count - start);
+            let images = sampler.images(generator, start, n)?;
+            numbers(&images)?;
+            match pictures {
+                Pictures::Nowhere => {}
+                Pictures::Grid(_) => {
+                    after.extend(to_rgb8(&images)?);
+                    if let Some(twin) = twin {
+                        before.extend(to_rgb8(&sampler.images(&twin.generator, start, n)?)?);
+                    }
+                }
+                Pictures::Folder(folder) => {
+                    for (i, picture) in (start..).zip(to_rgb8(&images)?) {
+                        let path = folder.join(format!("{i:06}.png"));
+                        save::png(&path, &picture, &text)?;
+                        written.push(path);
+                    }
+                }
+            }
+            bar.inc(n as u64);
+        }
+        Ok(())
+    };
+    match &args.raw {
+        Some(raw) => {
+            let metadata = about.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+            save_in_pieces(raw, "images", &[count, 3, side, side], &metadata, |put| each(put))?;
+        }
+        None => each(&mut |_| Ok(()))?,
+    }
+    bar.finish_and_clear();
+    if let Pictures::Grid(path) = pictures {
+        let captions = twin.map(|twin| &twin.captions);
+        save::png(path, &grid(after, before, captions, args, sampler)?, &text)?;
+        written.push(path.clone());
+    }
+    written.extend(args.raw.clone());
+    Ok(written)
+}
+
+fn grid_of(pictures: &Pictures) -> Option<PathBuf> {
+    match pictures {
+        Pictures::Grid(path) => Some(path.clone()),
+        _ => None,
+    }
+}
+
+/// All images in a picture; with `before`, pairs of rows.
+fn grid(
+    after: Vec<RgbImage>,
+    before: Vec<RgbImage>,
+    captions: Option<&(String, String)>,
+    args: &GenerateArgs,
+    sampler: &Sampler<'_>,
+) -> Result<RgbImage> {
+    let count = after.len();
+    let columns = ((count as f64).sqrt().ceil() as i64).clamp(1, MAX_COLUMNS) as usize;
+    let grid = match captions {
+        Some((source, target)) => before.chunks(columns).zip(after.chunks(columns)).fold(
+            Grid::new().title(format!("{source} → {target}")),
+            |grid, (before, after)| {
+                grid.row(source.clone(), before.to_vec()).row(target.clone(), after.to_vec())
+            },
+        ),
+        None => Grid::tiles(&after, columns),
+    };
+    let from = match &args.latents {
+        Some(file) => file.display().to_string(),
+        None => format!("seed {}", args.seed),
+    };
+    grid.footer(format!("{} · {from} · truncation {}", args.generator, sampler.psi)).render()
+}

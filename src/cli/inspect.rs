@@ -1,0 +1,308 @@
+//! `nada inspect`: what a file of weights or a run holds, without loading it.
+
+use super::printer::{Printer, table};
+use crate::builtin;
+use crate::checkpoint::{self, Checkpoint, Entry, Named, Network};
+use crate::clip;
+use crate::error::{Error, Result};
+use crate::run_dir::RunDir;
+use crate::stylegan2::{self, LayerId};
+use crate::torch::ShapeMap;
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What may be typed behind `nada inspect`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  nada inspect ffhq.pt
+  nada inspect runs/sketch
+  nada inspect clip-rn-a --tensors --json")]
+pub(super) struct InspectArgs {
+    /// A checkpoint file, the folder of a run, or a shipped name
+    #[arg(value_name = "FILE|RUN")]
+    what: String,
+    /// List all tensors: name, type, shape
+    #[arg(long)]
+    tensors: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Facts in the order in which they are shown.
+type Facts = Vec<(&'static str, Value)>;
+
+/// Runs the command.
+pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
+    let shipped = builtin::models().into_iter().find(|m| m.name == args.what);
+    let path = shipped.map_or_else(|| args.what.clone().into(), |m| m.path);
+    let facts = if RunDir::is_run(&path) {
+        if args.tensors {
+            return Err(Error::request(
+                "`--tensors` lists what a file holds, and this is the folder of a run",
+                format!(
+                    "try `nada inspect {} --tensors`",
+                    path.join("generator.safetensors").display()
+                ),
+            )
+            .into());
+        }
+        run_facts(&RunDir::open(&path)?)?
+    } else {
+        if path.is_dir() {
+            // Says what was looked for.
+            RunDir::open(&path)?;
+        }
+        file_facts(&checkpoint::open(&path)?, args.tensors)?
+    };
+    let text = if args.json {
+        let map: serde_json::Map<String, Value> =
+            facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        serde_json::to_string_pretty(&Value::Object(map))?
+    } else {
+        shown(&facts)
+    };
+    printer.data(&text)?;
+    Ok(())
+}
+
+/// What a file holds.
+fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
+    let contents = checkpoint::recognise(file);
+    let mut facts: Facts = vec![
+        ("file", json!(file.path)),
+        ("bytes", json!(file.bytes)),
+        ("sha256", json!(checkpoint::sha256(&file.path)?)),
+        ("container", json!(file.container.to_string())),
+        ("holds", json!(contents.to_string())),
+    ];
+    match contents.network() {
+        Network::Generator => {
+            facts.extend(or_problems(checkpoint::generator(file), generator_facts))
+        }
+        Network::Clip => facts.extend(or_problems(checkpoint::clip(file), clip_facts)),
+        _ => {}
+    }
+    facts.push(("numbers", json!(file.entries.values().map(Entry::numel).sum::<usize>())));
+    if !file.metadata.is_empty() {
+        facts.push(("metadata", json!(file.metadata)));
+    }
+    if with_tensors {
+        let tensor = |(name, entry): (&String, &Entry)| json!({ "name": name, "dtype": dtype(entry), "shape": entry.shape() });
+        facts.push(("tensors", file.entries.iter().map(tensor).collect()));
+        if !file.others.is_empty() {
+            facts.push(("others", json!(file.others)));
+        }
+    }
+    Ok(facts)
+}
+
+/// The facts of a network, or what keeps it from being one: both are answers.
+fn or_problems(named: Result<Named>, facts: impl FnOnce(&Named) -> Result<Facts>) -> Facts {
+    named.and_then(|named| facts(&named)).unwrap_or_else(|error| {
+        let problems = match error {
+            Error::Tensors { problems, .. } => problems,
+            other => vec![other.to_string()],
+        };
+        vec![("problems", json!(problems))]
+    })
+}
+
+fn generator_facts(named: &Named) -> Result<Facts> {
+    let shapes = shapes(named);
+    let config = stylegan2::Config::infer(&shapes)?;
+    let blocks = config.channels.iter().enumerate();
+    let channels: Vec<Value> = blocks
+        .map(|(b, c)| json!({ "resolution": config.block_resolution(b), "channels": c }))
+        .collect();
+    let layers: Vec<Value> = config
+        .layers()
+        .into_iter()
+        .map(|layer| {
+            let own = shapes.iter().filter(|(name, _)| LayerId::of_parameter(name) == Some(layer));
+            let parameters: i64 = own
+                .filter(|(name, _)| !name.ends_with(".kernel"))
+                .map(|(_, shape)| shape.iter().product::<i64>())
+                .sum();
+            json!({ "name": layer.to_string(), "style": layer.style_index(), "parameters": parameters })
+        })
+        .collect();
+    let needed = config.parameter_shapes();
+    let missing = faults(&needed, &shapes);
+    let noises = shapes.keys().filter(|name| name.starts_with("noises.")).count();
+    let mut facts: Facts = vec![
+        ("network", json!("generator")),
+        ("resolution", json!(config.resolution)),
+        ("style_inputs", json!(config.num_styles())),
+        ("style_dim", json!(config.style_dim)),
+        ("z_dim", json!(config.z_dim)),
+        ("mapping_layers", json!(config.mapping_layers)),
+        ("channels", json!(channels)),
+        ("parameters", json!(count(&needed))),
+        ("latent_avg", json!(shapes.contains_key("latent_avg"))),
+        ("noise_buffers", json!(noises)),
+        ("layers", json!(layers)),
+    ];
+    if !missing.is_empty() {
+        facts.push(("problems", json!(missing)));
+    }
+    Ok(facts)
+}
+
+fn clip_facts(named: &Named) -> Result<Facts> {
+    let shapes = shapes(named);
+    let config = clip::Config::infer(&shapes)?;
+    let vision = match &config.vision {
+        clip::VisionConfig::Vit(v) => json!({
+            "kind": "vision transformer", "resolution": v.resolution, "patch": v.patch, "width": v.width,
+            "layers": v.layers
+        }),
+        clip::VisionConfig::ResNet(r) => json!({
+            "kind": "ResNet", "resolution": r.resolution, "width": r.width, "blocks": r.blocks
+        }),
+    };
+    let t = &config.text;
+    let needed = config.shapes();
+    let missing = faults(&needed, &shapes);
+    let mut facts: Facts = vec![
+        ("network", json!("clip")),
+        ("resolution", json!(config.resolution())),
+        ("features", json!(config.embed_dim)),
+        ("image_tower", vision),
+        ("text_tower", json!({ "width": t.width, "layers": t.layers, "context": t.context })),
+        ("vocabulary", json!(t.vocab)),
+        ("parameters", json!(count(&needed))),
+    ];
+    if !missing.is_empty() {
+        facts.push(("problems", json!(missing)));
+    }
+    Ok(facts)
+}
+
+fn run_facts(run: &RunDir) -> Result<Facts> {
+    let (config, manifest) = run.read_config()?;
+    let records = run.read_metrics()?;
+    let last = records.last();
+    let steps = last.map_or(0, |r| r.step + 1);
+    let mut facts: Facts = vec![
+        ("run", json!(run.path())),
+        ("source", json!(config.source)),
+        ("target", json!(config.target)),
+        ("target_images", json!(config.target_images)),
+        ("generator", json!(config.generator)),
+        ("reference", json!(config.reference)),
+        (
+            "clip",
+            config.clip.iter().map(|c| json!({ "model": c.model, "weight": c.weight })).collect(),
+        ),
+        ("layers", json!(config.layers.choose)),
+        ("seed", json!(config.seed)),
+        ("iterations", json!(config.train.iterations)),
+        ("steps", json!(steps)),
+        ("finished", json!(run.is_finished())),
+        ("snapshots", json!(file_names(&run.snapshots_dir()))),
+        ("samples", json!(file_names(&run.samples_dir()))),
+    ];
+    if let Some(last) = last {
+        // JSON knows no NaN: serde writes null.
+        facts.push(("loss", json!(last.loss)));
+        facts.push(("terms", json!(last.terms)));
+        let seconds: f64 = records.iter().map(|r| r.seconds).filter(|s| s.is_finite()).sum();
+        facts.push(("seconds_per_step", json!(seconds / records.len() as f64)));
+    }
+    if run.is_finished() {
+        facts.push(("result", json!(run.generator_file())));
+        facts.push(("result_sha256", json!(checkpoint::sha256(run.generator_file())?)));
+    }
+    facts.push(("manifest", json!(manifest)));
+    facts.retain(|(_, value)| !value.is_null());
+    Ok(facts)
+}
+
+/// Names of the files in a folder, sorted; without those being written.
+fn file_names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort();
+    names
+}
+
+fn shapes(named: &Named) -> ShapeMap {
+    named.entries.iter().map(|(name, entry)| (name.clone(), entry.shape().to_vec())).collect()
+}
+
+fn count(shapes: &ShapeMap) -> i64 {
+    shapes.values().map(|shape| shape.iter().product::<i64>()).sum()
+}
+
+/// What keeps a network from being complete.
+fn faults(needed: &ShapeMap, found: &ShapeMap) -> Vec<String> {
+    let fault = |(name, shape): (&String, &Vec<i64>)| match found.get(name) {
+        Some(same) if same == shape => None,
+        Some(other) => Some(format!("`{name}` has shape {other:?}, expected {shape:?}")),
+        None => Some(format!("`{name}` is missing")),
+    };
+    needed.iter().filter_map(fault).collect()
+}
+
+fn dtype(entry: &Entry) -> String {
+    format!("{:?}", entry.kind()).to_lowercase()
+}
+
+/// Facts for people: a line each, lists of things as tables below.
+fn shown(facts: &Facts) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (name, value) in facts {
+        let name = name.replace('_', " ");
+        let below: Vec<Vec<String>> = match value {
+            Value::Array(items) if items.iter().any(Value::is_object) => columns(items),
+            Value::Array(items) if name == "problems" => {
+                items.iter().map(|item| vec![words(item)]).collect()
+            }
+            Value::Object(map) => {
+                let pair = |(k, v): (&String, &Value)| vec![k.replace('_', " "), words(v)];
+                map.iter().map(pair).collect()
+            }
+            value => {
+                lines.push(format!("{name:<width$}  {}", words(value)));
+                continue;
+            }
+        };
+        lines.push(name);
+        lines.extend(table(&below).lines().map(|line| format!("  {line}")));
+    }
+    lines.join("\n")
+}
+
+/// Things as rows under the names of their properties.
+fn columns(items: &[Value]) -> Vec<Vec<String>> {
+    const FIRST: [&str; 6] = ["name", "model", "resolution", "dtype", "style", "shape"];
+    let first = items.first().and_then(Value::as_object);
+    let mut keys: Vec<&String> = first.into_iter().flat_map(|item| item.keys()).collect();
+    keys.sort_by_key(|key| FIRST.iter().position(|f| f == key).unwrap_or(FIRST.len()));
+    let row = |item: &Value| keys.iter().map(|key| words(&item[key.as_str()])).collect();
+    let head = keys.iter().map(|key| (*key).clone()).collect();
+    std::iter::once(head).chain(items.iter().map(row)).collect()
+}
+
+/// A value in a line.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(" "),
+        Value::Object(map) => {
+            map.iter().map(|(k, v)| format!("{k} {}", words(v))).collect::<Vec<_>>().join("  ")
+        }
+        number => number.to_string(),
+    }
+}
