@@ -11,6 +11,7 @@ use crate::torch::ShapeMap;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::Path;
+use tch::Kind;
 
 /// What may be typed behind `nada inspect`.
 #[derive(Debug, Args)]
@@ -215,7 +216,13 @@ fn run_facts(run: &RunDir) -> Result<Facts> {
         facts.push(("result", json!(run.generator_file())));
         facts.push(("result_sha256", json!(checkpoint::sha256(run.generator_file())?)));
     }
-    facts.push(("manifest", json!(manifest)));
+    facts.push(("weights", json!(manifest.weights)));
+    let mut manifest = json!(manifest);
+    if let Some(manifest) = manifest.as_object_mut() {
+        // They stand above.
+        manifest.remove("weights");
+    }
+    facts.push(("manifest", manifest));
     facts.retain(|(_, value)| !value.is_null());
     Ok(facts)
 }
@@ -251,8 +258,15 @@ fn faults(needed: &ShapeMap, found: &ShapeMap) -> Vec<String> {
     needed.iter().filter_map(fault).collect()
 }
 
+/// The element type as PyTorch calls it.
 fn dtype(entry: &Entry) -> String {
-    format!("{:?}", entry.kind()).to_lowercase()
+    match entry.kind() {
+        Kind::Half => "float16".into(),
+        Kind::Float => "float32".into(),
+        Kind::Double => "float64".into(),
+        Kind::Int => "int32".into(),
+        other => format!("{other:?}").to_lowercase(),
+    }
 }
 
 /// Facts for people: a line each, lists of things as tables below.
@@ -283,7 +297,7 @@ fn shown(facts: &Facts) -> String {
 
 /// Things as rows under the names of their properties.
 fn columns(items: &[Value]) -> Vec<Vec<String>> {
-    const FIRST: [&str; 6] = ["name", "model", "resolution", "dtype", "style", "shape"];
+    const FIRST: [&str; 6] = ["name", "role", "model", "resolution", "dtype", "style"];
     let first = items.first().and_then(Value::as_object);
     let mut keys: Vec<&String> = first.into_iter().flat_map(|item| item.keys()).collect();
     keys.sort_by_key(|key| FIRST.iter().position(|f| f == key).unwrap_or(FIRST.len()));
@@ -298,11 +312,17 @@ fn words(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
         Value::String(text) => text.clone(),
-        Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) if items.iter().all(Value::is_number) => {
+            value.to_string().replace(',', ", ")
+        }
         Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(" "),
         Value::Object(map) => {
             map.iter().map(|(k, v)| format!("{k} {}", words(v))).collect::<Vec<_>>().join("  ")
         }
-        number => number.to_string(),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(x) if x.abs() >= 0.01 || x == 0.0 => format!("{x:.4}"),
+            Some(x) => format!("{x:.2e}"),
+            None => number.to_string(),
+        },
     }
 }

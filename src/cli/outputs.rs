@@ -30,22 +30,21 @@ pub(super) fn claim_folder(path: &Path, force: bool) -> Result<()> {
             "name a folder, or a file that ends in `.png` for one picture of all",
         ));
     }
-    let entries = match std::fs::read_dir(path) {
+    let mut entries = match std::fs::read_dir(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.while_doing("read", path)?,
     };
-    for entry in entries.take(usize::from(!force)) {
-        let name = entry.while_doing("read", path)?.file_name();
-        return Err(Error::request(
-            format!(
-                "the folder `{}` is not empty: it holds `{}`",
-                path.display(),
-                name.to_string_lossy()
-            ),
-            "choose another one, or write into it with `--force` (files of the same names are replaced)",
-        ));
-    }
-    Ok(())
+    let first = entries.next().filter(|_| !force).transpose().while_doing("read", path)?;
+    let Some(first) = first else { return Ok(()) };
+    let name = first.file_name();
+    Err(Error::request(
+        format!(
+            "the folder `{}` is not empty: it holds `{}`",
+            path.display(),
+            name.to_string_lossy()
+        ),
+        "choose another one, or write into it with `--force` (files of the same names are replaced)",
+    ))
 }
 
 /// Makes the folder that a file goes to.

@@ -786,3 +786,24 @@ fn no_pickle_of_random_opcodes_panics() {
         survives([b"\x80\x02".to_vec(), pickle].concat());
     });
 }
+
+#[test]
+fn pieces_make_one_tensor_and_too_few_leave_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    let piece = |v: f64| Tensor::full([2, 3], v, (Kind::Double, Device::Cpu));
+    let save = |shape: &[i64]| {
+        checkpoint::save_in_pieces(&path, "x", shape, &BTreeMap::new(), |put| {
+            put(&piece(1.0))?;
+            put(&piece(2.0))
+        })
+    };
+    save(&[4, 3]).unwrap();
+    let read = || checkpoint::open(&path).unwrap().entries["x"].tensor().unwrap();
+    let whole = Tensor::cat(&[piece(1.0), piece(2.0)], 0).to_kind(Kind::Float);
+    assert!(read().equal(&whole));
+    let error = save(&[5, 3]).unwrap_err().to_string();
+    assert!(error.contains("48 bytes") && error.contains("needs 60"), "{error}");
+    assert!(read().equal(&whole));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

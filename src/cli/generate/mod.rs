@@ -26,7 +26,7 @@ const BATCH_PIXELS: i64 = 1 << 20;
 /// More than a picture can show ([`Grid::render`] has the same limit).
 const MAX_GRID_PIXELS: i64 = 1 << 28;
 /// Images in a row of a picture.
-const MAX_COLUMNS: i64 = 8;
+const MAX_COLUMNS: usize = 8;
 
 /// What may be typed behind `nada generate`.
 #[derive(Debug, Args)]
@@ -348,7 +348,9 @@ fn grid(
     sampler: &Sampler<'_>,
 ) -> Result<RgbImage> {
     let count = after.len();
-    let columns = ((count as f64).sqrt().ceil() as i64).clamp(1, MAX_COLUMNS) as usize;
+    // About square; pairs of rows rather wide, so that they are few.
+    let square = if captions.is_some() { count } else { (count as f64).sqrt().ceil() as usize };
+    let columns = square.clamp(1, MAX_COLUMNS);
     let grid = match captions {
         Some((source, target)) => before.chunks(columns).zip(after.chunks(columns)).fold(
             Grid::new().title(format!("{source} → {target}")),
