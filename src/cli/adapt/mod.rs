@@ -141,7 +141,7 @@ fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
         return config.validate();
     }
     config.validate()?;
-    settings::anchor(&mut config, args.models_dir.as_deref())?;
+    settings::anchor(&mut config)?;
     if let Some(out) = &args.out {
         // Found out before minutes are spent on loading.
         RunDir::must_be_free(out)?;
@@ -152,7 +152,7 @@ fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
     }
     let out = args.out.clone().unwrap_or_else(|| RunDir::free_path("runs", &run_name(&config)));
     let folder = RunDir::create(&out)?;
-    folder.write_config(&config, &prepared.manifest)?;
+    folder.write_config(prepared.adaptation.config(), &prepared.manifest)?;
     printer.info(&format!("run folder {}", out.display()));
     finish(prepared, &folder, 0, args, printer)
 }

@@ -6,7 +6,7 @@ use crate::adapt::{Adaptation, Judge};
 use crate::builtin;
 use crate::clip::{Clip, Resize};
 use crate::config::{ClipResize, Config};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::imaging::{load, pil};
 use crate::models;
 use crate::rng;
@@ -57,8 +57,17 @@ pub(super) fn prepare(
 
     let targets = config.target_images.as_deref().map(load::image_files).transpose()?;
     let mut judges = Vec::new();
-    for spec in &config.clip {
-        let path = builtin::resolve_clip(&spec.model, models_dir)?;
+    let mut config = config.clone();
+    for i in 0..config.clip.len() {
+        let path = builtin::resolve_clip(&config.clip[i].model, models_dir)?;
+        if Path::new(&config.clip[i].model).exists()
+            || models_dir.is_some_and(|dir| path.starts_with(dir))
+        {
+            // A resumed run must find it again, from any folder and without `--models-dir`.
+            let path = fs_err::canonicalize(&path).while_doing("read", &path)?;
+            config.clip[i].model = path.to_string_lossy().into_owned();
+        }
+        let weight = config.clip[i].weight;
         let (clip, origin) = models::open_clip(&path, Kind::Float, device)?;
         printer.detail(&format!(
             "{}: {} px, {} features",
@@ -72,14 +81,14 @@ pub(super) fn prepare(
             ClipResize::Legacy => Resize::Legacy,
         };
         let direction = match &targets {
-            Some(files) => from_images(&clip, &start, files, config, resize)?,
+            Some(files) => from_images(&clip, &start, files, &config, resize)?,
             None => Direction::from_phrases(&clip, &config.source, &config.target, &config.losses)?,
         };
-        judges.push(Judge::new(clip, spec.weight, resize, direction));
+        judges.push(Judge::new(clip, weight, resize, direction));
     }
     // On the CPU, so that a GPU does not hold a third generator.
     let base = torch::copy_map(&start.tensors(), Device::Cpu, Kind::Float);
-    let adaptation = Adaptation::new(frozen, start, judges, config.clone())?;
+    let adaptation = Adaptation::new(frozen, start, judges, config)?;
     let trained = adaptation.trained_names();
     let params = adaptation.trainable().params().iter();
     manifest.trained_parameters =

@@ -89,8 +89,8 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
     Ok(layered)
 }
 
-/// Makes every path absolute, so that the run can be continued and repeated from any folder. Shipped names stay.
-pub(super) fn anchor(config: &mut Config, models_dir: Option<&Path>) -> Result<()> {
+/// Makes paths absolute, so that the run can be continued and repeated from any folder. Shipped names stay.
+pub(super) fn anchor(config: &mut Config) -> Result<()> {
     let absolute = |path: &Path| -> Result<String> {
         let path = fs_err::canonicalize(path).while_doing("read", path)?;
         Ok(path.to_string_lossy().into_owned())
@@ -100,11 +100,6 @@ pub(super) fn anchor(config: &mut Config, models_dir: Option<&Path>) -> Result<(
     for generator in std::iter::once(&mut config.generator).chain(&mut config.reference) {
         if !is_shipped(generator) && Path::new(generator.as_str()).exists() {
             *generator = absolute(Path::new(generator.as_str()))?;
-        }
-    }
-    for clip in &mut config.clip {
-        if !is_shipped(&clip.model) && (models_dir.is_some() || Path::new(&clip.model).exists()) {
-            clip.model = absolute(&builtin::resolve_clip(&clip.model, models_dir)?)?;
         }
     }
     if let Some(folder) = &mut config.target_images {
