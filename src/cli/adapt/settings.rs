@@ -41,8 +41,7 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
         dry_run: _,
     } = args;
     let mut layered = Layered::default();
-    let preset =
-        preset.as_deref().or_else(|| config.is_none().then(|| usual_preset(generator.as_deref())));
+    let preset = preset.as_deref().or_else(|| config.is_none().then(|| usual_preset(args)));
     if let Some(name) = preset {
         layered.overlay_yaml(builtin::preset(name)?, &format!("preset {name}"))?;
     }
@@ -98,16 +97,29 @@ pub(super) fn overlay_resumed(args: &AdaptArgs, config: &mut Config) {
     }
 }
 
-fn usual_preset(generator: Option<&str>) -> &'static str {
-    match generator {
+/// A generator of the user's own gets the paper's settings. The shipped one gets those of the preset that is about
+/// the very target asked for, if there is one, and else those for any phrase.
+fn usual_preset(args: &AdaptArgs) -> &'static str {
+    match args.generator.as_deref() {
         Some(own)
             if !builtin::models().iter().any(|m| m.name == own)
                 && !crate::run_dir::RunDir::is_run(own) =>
         {
             PAPER_PRESET
         }
-        _ => SHIPPED_PRESET,
+        _ => args.target.as_deref().and_then(preset_about).unwrap_or(SHIPPED_PRESET),
     }
+}
+
+/// The shipped preset with this very target.
+fn preset_about(target: &str) -> Option<&'static str> {
+    let asked = target.trim().to_lowercase();
+    let about = |text: &str| -> Option<String> {
+        let preset: Value = serde_yaml::from_str(text).ok()?;
+        Some(preset.get("target")?.as_str()?.to_lowercase())
+    };
+    let mut presets = builtin::presets().into_iter();
+    presets.find(|(_, text)| about(text).is_some_and(|t| t == asked)).map(|(name, _)| name)
 }
 
 /// `NAME|FILE[=WEIGHT]`.
@@ -166,6 +178,12 @@ mod tests {
         assert_eq!(of("ViT-B/32"), r#"{"model":"ViT-B/32","weight":1.0}"#);
         assert_eq!(of("a=b.pt=0.5"), r#"{"model":"a=b.pt","weight":0.5}"#);
         assert!(clip_model("x=heavy").is_err());
+    }
+
+    #[test]
+    fn a_target_finds_the_preset_about_it() {
+        assert_eq!(preset_about("Sketch "), Some("sketch"));
+        assert_eq!(preset_about("teapot"), None);
     }
 
     #[test]
