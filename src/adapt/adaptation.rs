@@ -432,6 +432,7 @@ impl Adaptation {
                 Term::Edges => losses::edges(source, adapted),
                 Term::TotalVariation => losses::total_variation(adapted),
                 Term::OutOfRange => losses::out_of_range(adapted),
+                Term::Chroma => losses::chroma(adapted),
                 _ => continue,
             };
             terms.insert(term, value);

@@ -91,7 +91,9 @@ impl Judge {
                     losses::in_domain(&by_copy(&source), &by_copy(&adapted))
                 }
                 Term::Magnitude => losses::magnitude(&source, &adapted, towards),
-                Term::Edges | Term::TotalVariation | Term::OutOfRange => continue,
+                Term::Edges | Term::TotalVariation | Term::OutOfRange | Term::Chroma => {
+                    continue;
+                }
             };
             terms.insert(term, value * self.weight);
         }

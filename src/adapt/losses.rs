@@ -27,11 +27,13 @@ pub enum Term {
     OutOfRange,
     /// [`magnitude`].
     Magnitude,
+    /// [`chroma`].
+    Chroma,
 }
 
 impl Term {
     /// Every term with its name.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("directional", Self::Directional),
         ("global", Self::Global),
         ("manifold", Self::Manifold),
@@ -41,6 +43,7 @@ impl Term {
         ("total_variation", Self::TotalVariation),
         ("out_of_range", Self::OutOfRange),
         ("magnitude", Self::Magnitude),
+        ("chroma", Self::Chroma),
     ];
 
     /// The name in presets and metrics.
@@ -60,6 +63,7 @@ impl Term {
             Self::TotalVariation => losses.total_variation,
             Self::OutOfRange => losses.out_of_range,
             Self::Magnitude => losses.magnitude,
+            Self::Chroma => losses.chroma,
         }
     }
 
@@ -199,6 +203,12 @@ pub fn out_of_range(adapted: &Tensor) -> Tensor {
     (&x - x.clamp(0.0, 1.0)).square().mean(x.kind())
 }
 
+/// Mean squared distance of the pixels, taken to [0, 1], from their own grey: 0 for what has no colour.
+pub fn chroma(adapted: &Tensor) -> Tensor {
+    let x = adapted / 2.0;
+    (&x - x.mean_dim([1i64].as_slice(), true, x.kind())).square().mean(x.kind())
+}
+
 /// Values of scalars, fetched from the device in one go.
 pub fn values(scalars: &[Tensor]) -> Vec<f64> {
     let stacked =
@@ -254,6 +264,9 @@ mod tests {
                 .double_value(&[]),
             0.0
         );
+        let grey = x.narrow(1, 0, 1).expand_as(&x);
+        assert!(chroma(&grey).double_value(&[]).abs() < 1e-12);
+        assert!(chroma(&x).double_value(&[]) > 0.01);
         let f = normalise(&random(&[1, 4, 8], "features"));
         assert_eq!(in_domain(&f, &f).double_value(&[]), 0.0);
     }

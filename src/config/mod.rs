@@ -268,6 +268,8 @@ pub struct Losses {
     pub out_of_range: f64,
     /// −⟨Δimage, Δtext⟩, which keeps pushing after the cosine saturates. For small CLIP models.
     pub magnitude: f64,
+    /// Mean squared colourfulness of the adapted images: for domains that have no colour.
+    pub chroma: f64,
     /// δ in Δ/√(‖Δ‖² + δ²): how gently tiny edits are normalised. 0 is the exact cosine.
     pub softening: f64,
     /// Side of a patch as a share of the resolution (the original's 510 of 1024 px).
@@ -286,6 +288,7 @@ impl Default for Losses {
             total_variation: 0.0,
             out_of_range: 0.0,
             magnitude: 0.0,
+            chroma: 0.0,
             softening: 0.0,
             patch_size: 510.0 / 1024.0,
         }

@@ -122,6 +122,7 @@ impl Config {
             ("total_variation", l.total_variation),
             ("out_of_range", l.out_of_range),
             ("magnitude", l.magnitude),
+            ("chroma", l.chroma),
             ("softening", l.softening),
         ];
         for (name, weight) in weights {
@@ -131,7 +132,7 @@ impl Config {
             );
         }
         rule(
-            weights[..9].iter().any(|(_, w)| *w > 0.0),
+            weights[..10].iter().any(|(_, w)| *w > 0.0),
             "`losses`: every weight is 0, nothing would be learnt".into(),
         );
         rule(

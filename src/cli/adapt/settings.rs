@@ -47,7 +47,7 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
     };
     let mut layered = Layered::default();
     let named = file.as_ref().and_then(|(_, text)| generator_in(text));
-    let usual = || usual_preset(generator.as_deref().or(named.as_deref()));
+    let usual = || usual_preset(generator.as_deref().or(named.as_deref()), target.as_deref());
     let preset = preset.as_deref().unwrap_or_else(usual);
     layered.overlay_yaml(builtin::preset(preset)?, &format!("preset {preset}"))?;
     if let Some((path, text)) = &file {
@@ -126,7 +126,9 @@ fn generator_in(text: &str) -> Option<String> {
     Some(file.get("generator")?.as_str()?.to_owned())
 }
 
-fn usual_preset(generator: Option<&str>) -> &'static str {
+/// A generator of the user's own gets the paper's settings. The shipped one gets those of the preset that is about
+/// the very target asked for, if there is one, and else those for any phrase.
+fn usual_preset(generator: Option<&str>, target: Option<&str>) -> &'static str {
     match generator {
         Some(own)
             if !builtin::models().iter().any(|m| m.name == own)
@@ -134,8 +136,19 @@ fn usual_preset(generator: Option<&str>) -> &'static str {
         {
             PAPER_PRESET
         }
-        _ => SHIPPED_PRESET,
+        _ => target.and_then(preset_about).unwrap_or(SHIPPED_PRESET),
     }
+}
+
+/// The shipped preset with this very target.
+fn preset_about(target: &str) -> Option<&'static str> {
+    let asked = target.trim().to_lowercase();
+    let about = |text: &str| -> Option<String> {
+        let preset: Value = serde_yaml::from_str(text).ok()?;
+        Some(preset.get("target")?.as_str()?.to_lowercase())
+    };
+    let mut presets = builtin::presets().into_iter();
+    presets.find(|(_, text)| about(text).is_some_and(|t| t == asked)).map(|(name, _)| name)
 }
 
 /// `NAME|FILE[=WEIGHT]`.
@@ -194,6 +207,12 @@ mod tests {
         assert_eq!(of("ViT-B/32"), r#"{"model":"ViT-B/32","weight":1.0}"#);
         assert_eq!(of("a=b.pt=0.5"), r#"{"model":"a=b.pt","weight":0.5}"#);
         assert!(clip_model("x=heavy").is_err());
+    }
+
+    #[test]
+    fn a_target_finds_the_preset_about_it() {
+        assert_eq!(preset_about("Sketch "), Some("sketch"));
+        assert_eq!(preset_about("teapot"), None);
     }
 
     #[test]
