@@ -15,6 +15,7 @@ use nada::stylegan2::{self, Generator, LayerId};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
@@ -28,6 +29,7 @@ Usage: scripts/bench [--quick] [--json] [--threads N] [--only NAME]
   --quick      two steps of each work instead of five, ten iterations of the command
   --json       one JSON object per work instead of the table
   --threads N  CPU threads (default 2, what the targets are for)
+  --cpu        CPU seconds instead of the clock's (Linux): with --threads 1, steady on a busy machine
   --only NAME  all-layers, adaptive or command
 ";
 
@@ -66,13 +68,14 @@ struct Options {
     quick: bool,
     json: bool,
     threads: i32,
+    cpu: bool,
     only: Option<String>,
     /// Set when this is the process that does the work.
     work: Option<String>,
 }
 
 fn options() -> Options {
-    let mut o = Options { quick: false, json: false, threads: 2, only: None, work: None };
+    let mut o = Options { quick: false, json: false, threads: 2, cpu: false, only: None, work: None };
     let mut args = std::env::args().skip(1);
     let refuse = |text: &str| -> ! {
         eprintln!("{text}\n\n{HELP}");
@@ -84,6 +87,7 @@ fn options() -> Options {
         match arg.as_str() {
             "--quick" => o.quick = true,
             "--json" => o.json = true,
+            "--cpu" => o.cpu = true,
             "--threads" => {
                 let text = value();
                 o.threads = text
@@ -122,7 +126,8 @@ fn main() {
         return;
     }
     if !options.json {
-        println!("{} threads, float32\n", options.threads);
+        let clock = if options.cpu { ", CPU seconds" } else { "" };
+        println!("{} threads, float32{clock}\n", options.threads);
         println!(
             "{:<50} {:>9} {:>7} {:>8} {:>7} {:>9}  wanted",
             "work", "seconds", "GFLOP", "GFLOP/s", "ratio", "peak GiB"
@@ -139,6 +144,9 @@ fn in_fresh_process(work: &Work, options: &Options) -> Value {
     command.args(["--work", work.name, "--threads", &options.threads.to_string()]);
     if options.quick {
         command.arg("--quick");
+    }
+    if options.cpu {
+        command.arg("--cpu");
     }
     let output = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{} failed: {}", work.name, output.status);
@@ -191,16 +199,17 @@ fn steps(adaptive: bool, options: &Options) -> Value {
     };
     let judge = Judge::new(clip, 1.0, Resize::Antialias, direction());
     let mut run = Adaptation::new(frozen, start, vec![judge], config).unwrap();
+    let clock = Clock { cpu: options.cpu };
     let mut probe = Probe::new();
     let mut seconds = Vec::new();
     run.step(0).unwrap(); // warm-up
     for step in 1..=(if options.quick { 2 } else { 5 }) {
-        probe.measure();
-        let before = Instant::now();
+        probe.measure(clock);
+        let before = clock.now();
         run.step(step).unwrap();
-        seconds.push(before.elapsed().as_secs_f64());
+        seconds.push(clock.now() - before);
     }
-    probe.measure();
+    probe.measure(clock);
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     let floor = gflop / probe.best;
@@ -280,15 +289,15 @@ impl Probe {
         Self { images, weight, best: 0.0 }
     }
 
-    fn measure(&mut self) {
+    fn measure(&mut self, clock: Clock) {
         let gflop = 3.0 * 2.0 * 2.0 * 9.0 * (256.0 * 256.0) * (64.0 * 64.0) / 1e9;
         for _ in 0..12 {
-            let start = Instant::now();
+            let start = clock.now();
             let y = self.images.conv2d::<Tensor>(&self.weight, None, [1, 1], [1, 1], [1, 1], 1);
             let grad = y.detach();
             let pull = (y * grad).sum(None);
             drop(Tensor::run_backward(&[pull], &[&self.images, &self.weight], false, false));
-            self.best = self.best.max(gflop / start.elapsed().as_secs_f64());
+            self.best = self.best.max(gflop / (clock.now() - start));
         }
     }
 }
@@ -321,6 +330,26 @@ fn whole_command(options: &Options) -> Value {
         "seconds": start.elapsed().as_secs_f64(), "first_image": first_image, "peak_gib": peak,
         "iterations": if options.quick { 10 } else { 100 },
     })
+}
+
+/// Seconds of the wall, or of the CPU in all threads.
+#[derive(Clone, Copy)]
+struct Clock {
+    cpu: bool,
+}
+
+impl Clock {
+    fn now(self) -> f64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        if !self.cpu {
+            return START.get_or_init(Instant::now).elapsed().as_secs_f64();
+        }
+        let used = |task: std::io::Result<std::fs::DirEntry>| -> Option<f64> {
+            let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse().ok()
+        };
+        std::fs::read_dir("/proc/self/task").unwrap().filter_map(used).sum::<f64>() / 1e9
+    }
 }
 
 fn own_peak_gib() -> f64 {
