@@ -9,7 +9,7 @@ use super::patches;
 use crate::config::{Config, NoiseKind, Parity};
 use crate::error::{Error, Result};
 use crate::rng;
-use crate::stylegan2::{Generator, Latent, LayerId, Noise};
+use crate::stylegan2::{Generator, Latent, LayerId, Noise, Synthesis};
 use crate::torch::{TensorMap, catch};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ const LARGEST_WEIGHT: f64 = 1e6;
 #[derive(Debug)]
 pub struct Adaptation {
     frozen: Generator,
+    fixed: Option<Synthesis>, // of the frozen twin; none where the twins must agree to the last bit
     trainable: Generator,
     judges: Vec<Judge>,
     config: Config,
@@ -95,6 +96,8 @@ impl Adaptation {
             Plan::Adaptive { .. } => Vec::new(),
         };
         frozen.set_trainable(|_| false);
+        // The original tells equal twins by images that are exactly equal: both must be computed alike.
+        let fixed = (config.parity == Parity::None).then(|| frozen.synthesis().fixed());
         let optimiser = Adam::with_ratio(config.train.lr, config.train.lr_ratio);
         let average = (config.train.ema > 0.0).then(|| {
             let params = trainable.params().iter();
@@ -104,6 +107,7 @@ impl Adaptation {
             config.parity == Parity::Original && matches!(plan, Plan::Adaptive { .. });
         Ok(Self {
             frozen,
+            fixed,
             trainable,
             judges,
             config,
@@ -385,9 +389,8 @@ impl Adaptation {
             Parity::Original => self.draw_noise(step, "second noise", n),
             Parity::None => None,
         };
-        let source = tch::no_grad(|| {
-            self.frozen.synthesis().forward(frozen_codes, self.noise(shared.as_ref()))
-        });
+        let fixed = self.fixed.as_ref().unwrap_or(self.frozen.synthesis());
+        let source = tch::no_grad(|| fixed.forward(frozen_codes, self.noise(shared.as_ref())));
         let adapted =
             self.trainable.synthesis().forward(codes, self.noise(own.as_ref().or(shared.as_ref())));
         Pair { source, adapted }
@@ -448,7 +451,7 @@ impl Adaptation {
         let codes = tch::no_grad(|| self.frozen.w_plus(search, self.config.train.truncation))?;
         let maps = self.draw_noise(step, "search noise", codes.size()[0]);
         let settings = &self.config.layers;
-        self.trainable.set_trainable(|_| false);
+        let fixed = self.trainable.synthesis().fixed();
         let moved = catch("choosing layers", || {
             Ok(layer_choice::movement(
                 &codes,
@@ -460,8 +463,7 @@ impl Adaptation {
                     let part: Option<Vec<Tensor>> = maps
                         .as_ref()
                         .map(|maps| maps.iter().map(|m| m.narrow(0, start, n)).collect());
-                    let images =
-                        self.trainable.synthesis().forward(codes, self.noise(part.as_ref()));
+                    let images = fixed.forward(codes, self.noise(part.as_ref()));
                     let losses = self.judges.iter().map(|j| j.search_loss(&images));
                     losses.reduce(|a, b| a + b).expect("there is at least one judge")
                 },

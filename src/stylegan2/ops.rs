@@ -75,8 +75,22 @@ pub fn upfirdn2d(x: &Tensor, kernel: &Tensor, up: i64, down: i64, pad: (i64, i64
 /// # Shapes
 /// `weight: [O, I, k, k]` (scaled), `style: [N, I]`, returns `[N, O]`.
 pub fn demodulation(weight: &Tensor, style: &Tensor) -> Tensor {
-    let energy = weight.square().sum_dim_intlist([2i64, 3].as_slice(), false, weight.kind()); // [O, I]
+    demodulation_of(&energy(weight), style)
+}
+
+/// What [`demodulation`] needs of the weights `[O, I, k, k]`: Σ W² over the taps, `[O, I]`.
+pub fn energy(weight: &Tensor) -> Tensor {
+    weight.square().sum_dim_intlist([2i64, 3].as_slice(), false, weight.kind())
+}
+
+/// [`demodulation`] from the [`energy`] of the weights.
+pub fn demodulation_of(energy: &Tensor, style: &Tensor) -> Tensor {
     (style.square().matmul(&energy.transpose(0, 1)) + 1e-8).rsqrt()
+}
+
+/// The same numbers in another order in memory: the channels of a pixel side by side. Convolutions keep it.
+pub fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 /// Modulated convolution with one set of weights for the whole batch: the input is scaled by the style instead

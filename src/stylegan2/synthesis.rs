@@ -4,7 +4,7 @@ use super::config::Config;
 use super::layer::LayerId;
 use super::ops;
 use crate::torch::TensorMap;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// The per-channel style codes (StyleSpace, "S") of every styled layer, in the order of synthesis.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ struct StyledLayer {
     bias: Tensor,                   // [O], or [1, 3, 1, 1] of a ToRGB
     noise_strength: Option<Tensor>, // [1]; a ToRGB has none
     lr_scale: f64,                  // 1/√(I·k²)
+    energy: Option<Tensor>,         // [O, I], where the weights are known not to change
 }
 
 impl StyledLayer {
@@ -72,8 +73,36 @@ impl StyledLayer {
             bias: tensor(if id.is_to_rgb() { "bias" } else { "activate.bias" }),
             noise_strength: (!id.is_to_rgb()).then(|| tensor("noise.weight")),
             lr_scale: 1.0 / (fan_in as f64).sqrt(),
+            energy: None,
             weight,
         }
+    }
+
+    /// The same layer as long as the weights stay what they are: see [`Synthesis::fixed`].
+    fn fixed(&self) -> Self {
+        let share = |t: &Tensor| t.detach();
+        let weight = self.weight.detach();
+        let plane = weight.squeeze_dim(0);
+        // Transposed convolutions read the weights with inputs and outputs exchanged.
+        let ordered = if self.is_up() {
+            ops::channels_last(&plane.transpose(0, 1)).transpose(0, 1)
+        } else {
+            ops::channels_last(&plane)
+        };
+        Self {
+            id: self.id,
+            affine_weight: share(&self.affine_weight),
+            affine_bias: share(&self.affine_bias),
+            bias: share(&self.bias),
+            noise_strength: self.noise_strength.as_ref().map(share),
+            lr_scale: self.lr_scale,
+            energy: (!self.id.is_to_rgb()).then(|| ops::energy(&plane)),
+            weight: ordered.unsqueeze(0),
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.id, LayerId::Conv(i) if i % 2 == 0)
     }
 
     /// w `[N, D]` → style code `[N, I]`.
@@ -92,13 +121,15 @@ impl StyledLayer {
         let weight = self.weight.squeeze_dim(0);
         // The equalised learning rate goes into the small style instead of the large weights.
         let style = style * self.lr_scale;
-        let up = matches!(self.id, LayerId::Conv(i) if i % 2 == 0);
-        let y = if up {
+        let y = if self.is_up() {
             ops::modulated_conv2d_up(x, &weight, &style)
         } else {
             ops::modulated_conv2d(x, &weight, &style)
         };
-        let demodulation = ops::demodulation(&weight, &style);
+        let demodulation = match &self.energy {
+            Some(energy) => ops::demodulation_of(energy, &style),
+            None => ops::demodulation(&weight, &style),
+        };
         show(tap, || format!("{}.conv", self.id), || ops::scale_channels(&y, &demodulation));
         ops::styled_tail(&y, &demodulation, noise.zip(self.noise_strength.as_ref()), &self.bias)
     }
@@ -117,6 +148,7 @@ pub struct Synthesis {
     constant: Tensor, // [1, C, 4, 4]
     layers: Vec<StyledLayer>,
     noises: Vec<Tensor>,
+    channels_last: bool,
 }
 
 impl Synthesis {
@@ -127,7 +159,30 @@ impl Synthesis {
             .into_iter()
             .filter(|l| l.style_index().is_some())
             .map(|l| StyledLayer::new(l, params));
-        Self { constant: params["input.input"].shallow_clone(), layers: layers.collect(), noises }
+        Self {
+            constant: params["input.input"].shallow_clone(),
+            layers: layers.collect(),
+            noises,
+            channels_last: false,
+        }
+    }
+
+    /// The same network at its fastest as long as no weight changes: convolution weights are copied into the order
+    /// that suits them, what depends on weights alone is computed once, and no gradient reaches a parameter.
+    ///
+    /// In float32 on a CPU the features have their channels side by side. Forward and gradient of the features are
+    /// then 1.1 to 1.4 times as fast in plain convolutions, 1.2 to 2 times in transposed ones, the low-pass filter
+    /// up to 5 times; only the gradient of the weights, not wanted here, is slower (transposed: 4 times). The
+    /// images are the same up to rounding.
+    pub fn fixed(&self) -> Self {
+        let channels_last =
+            self.constant.kind() == Kind::Float && self.constant.device() == Device::Cpu;
+        tch::no_grad(|| Self {
+            constant: self.constant.detach(),
+            layers: self.layers.iter().map(StyledLayer::fixed).collect(),
+            noises: self.noises.iter().map(Tensor::shallow_clone).collect(),
+            channels_last,
+        })
     }
 
     /// W+ `[N, L, D]` → the style code of every layer, routed as in reference §3.1.
@@ -149,6 +204,9 @@ impl Synthesis {
     pub fn forward_styles(&self, codes: &StyleCodes, noise: Noise<'_>, mut tap: Tap<'_>) -> Tensor {
         let batch = codes.0[0].1.size()[0];
         let mut x = self.constant.expand([batch, -1, -1, -1], false);
+        if self.channels_last {
+            x = ops::channels_last(&x);
+        }
         show(&mut tap, || "input".into(), || x.shallow_clone());
         let mut image: Option<Tensor> = None;
         let mut next_noise = 0;
