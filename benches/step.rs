@@ -118,6 +118,7 @@ fn main() {
     let options = options();
     if let Some(name) = &options.work {
         tch::set_num_threads(options.threads);
+        nada::torch::keep_freed_memory(); // as the command does
         let result = match name.as_str() {
             "command" => whole_command(&options),
             name => steps(name == "adaptive", &options),

@@ -76,6 +76,7 @@ const COMPLETIONS_HELP: &str = "Examples:
 /// Parses, runs, prints what went wrong, and says how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    crate::torch::keep_freed_memory();
     let printer = Printer::new(cli.global.quiet, cli.global.verbose);
     let outcome = match cli.command {
         Command::Adapt(args) => adapt::run(*args, &printer),
