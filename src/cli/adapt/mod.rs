@@ -134,7 +134,7 @@ pub(super) fn run(args: AdaptArgs, printer: &Printer) -> anyhow::Result<()> {
 }
 
 fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
-    let layered = settings::layer(args)?;
+    let (layered, preset) = settings::layer(args)?;
     let mut config = layered.resolve()?;
     if args.print_config {
         print(printer, layered.annotated().trim_end())?;
@@ -152,6 +152,7 @@ fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
     }
     let out = args.out.clone().unwrap_or_else(|| RunDir::free_path("runs", &run_name(&config)));
     let folder = RunDir::create(&out)?;
+    printer.info(&format!("preset {preset}: {}", config.about));
     folder.write_config(prepared.adaptation.config(), &prepared.manifest)?;
     printer.info(&format!("run folder {}", out.display()));
     finish(prepared, &folder, 0, args, printer)

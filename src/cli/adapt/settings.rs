@@ -12,8 +12,8 @@ use std::path::Path;
 const SHIPPED_PRESET: &str = "default";
 const PAPER_PRESET: &str = "style";
 
-/// All layers of a new run, not yet resolved.
-pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
+/// All layers of a new run, not yet resolved, and the name of the preset below them.
+pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, &str)> {
     let AdaptArgs {
         source,
         target,
@@ -86,7 +86,7 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<Layered> {
         let value = serde_yaml::from_str(text).unwrap_or_else(|_| Value::from(text));
         layered.set(path, value, "--set");
     }
-    Ok(layered)
+    Ok((layered, preset))
 }
 
 /// Makes paths absolute, so that the run can be continued and repeated from any folder. Shipped names stay.
