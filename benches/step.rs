@@ -75,15 +75,15 @@ struct Options {
 }
 
 fn options() -> Options {
-    let mut o = Options { quick: false, json: false, threads: 2, cpu: false, only: None, work: None };
+    let mut o =
+        Options { quick: false, json: false, threads: 2, cpu: false, only: None, work: None };
     let mut args = std::env::args().skip(1);
     let refuse = |text: &str| -> ! {
         eprintln!("{text}\n\n{HELP}");
         std::process::exit(2)
     };
     while let Some(arg) = args.next() {
-        let mut value =
-            || args.next().unwrap_or_else(|| refuse(&format!("{arg} needs a value")));
+        let mut value = || args.next().unwrap_or_else(|| refuse(&format!("{arg} needs a value")));
         match arg.as_str() {
             "--quick" => o.quick = true,
             "--json" => o.json = true,
@@ -162,7 +162,14 @@ fn row(work: &Work, result: &Value) {
     if work.name == "command" {
         println!(
             "{:<50} {:>9.1} {:>7} {:>8} {:>7} {gib:>9.2}  {} s, {} GiB; first image after {:.1} s (wanted 3 s)",
-            work.about, number("seconds"), "", "", "", work.wanted, work.wanted_gib, number("first_image")
+            work.about,
+            number("seconds"),
+            "",
+            "",
+            "",
+            work.wanted,
+            work.wanted_gib,
+            number("first_image")
         );
         return;
     }
