@@ -49,14 +49,15 @@ impl Adam {
             moments.step += 1;
             let correction1 = 1.0 - b1.powi(moments.step as i32);
             let correction2 = 1.0 - b2.powi(moments.step as i32);
-            let square = moments.square.g_mul_scalar_(b2).g_add_(&(grad * grad * (1.0 - b2)));
+            let square =
+                moments.square.g_mul_scalar_(b2).g_add_(&(grad * grad).g_mul_scalar_(1.0 - b2));
             let denominator = square.sqrt().g_div_scalar_(correction2.sqrt()).g_add_scalar_(EPS);
             let direction = match &mut moments.mean {
                 Some(mean) => mean.g_mul_scalar_(b1).g_add_(&(grad * (1.0 - b1))),
                 None => grad.shallow_clone(),
             };
-            let _ =
-                param.shallow_clone().g_sub_(&(direction / denominator * (self.lr / correction1)));
+            let change = (direction / denominator).g_mul_scalar_(self.lr / correction1);
+            let _ = param.shallow_clone().g_sub_(&change);
         });
     }
 

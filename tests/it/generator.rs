@@ -149,3 +149,26 @@ fn shapes_that_disagree_are_listed_together() {
     assert!(text.contains("`convs.1.activate.bias` has shape [3], expected [16]"), "{text}");
     assert!(text.contains("`convs.2.conv.weight` is missing"), "{text}");
 }
+
+#[test]
+fn with_its_weights_fixed_a_synthesis_network_makes_the_same_images_and_code_gradients() {
+    let (weights, io) =
+        (golden("generator32", "generator.safetensors"), golden("generator32", "io.safetensors"));
+    for (kind, _, rtol, atol) in PRECISIONS {
+        let g = build(&weights, kind);
+        g.set_trainable(|_| true);
+        let w_plus = tch::no_grad(|| g.w_plus(&Latent::Z(io["z"].to_kind(kind)), 1.0)).unwrap();
+        let through = |synthesis: &nada::stylegan2::Synthesis| {
+            let codes = w_plus.contiguous().detach().copy().set_requires_grad(true);
+            let image = synthesis.forward(&codes, Noise::Stored);
+            let pull = image.square().sum(None);
+            (image, Tensor::run_backward(&[pull], &[&codes], false, false).remove(0))
+        };
+        let fixed = g.synthesis().fixed();
+        let ((image, gradient), (want, wanted)) = (through(&fixed), through(g.synthesis()));
+        assert_close("image", &image, &want, rtol, atol);
+        assert_grad_close("codes", &gradient, &wanted, rtol);
+        assert!(!tch::no_grad(|| fixed.forward(&w_plus, Noise::Stored)).requires_grad());
+        assert!(!fixed.forward(&w_plus, Noise::Stored).requires_grad(), "a parameter is reached");
+    }
+}
