@@ -327,7 +327,7 @@ fn whole_command(options: &Options) -> Value {
         if first_image.is_nan() && out.join("samples/000000.png").exists() {
             first_image = start.elapsed().as_secs_f64();
         }
-        peak = peak.max(peak_gib(&format!("/proc/{}/status", child.id())).unwrap_or(f64::NAN));
+        peak = peak.max(peak_gib(format!("/proc/{}/status", child.id())).unwrap_or(f64::NAN));
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }

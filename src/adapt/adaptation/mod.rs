@@ -1,22 +1,22 @@
 //! The twin generators and one step of training.
 
+mod draws;
+mod sampling;
+mod state;
+
 use super::augment::Draw;
 use super::judge::{Judge, Pairs};
 use super::layer_choice::{self, Plan, Routing};
 use super::losses::{self, Term};
 use super::optim::Adam;
 use super::patches;
-use crate::config::{Config, NoiseKind, Parity};
+use crate::config::{Config, Parity};
 use crate::error::{Error, Result};
 use crate::rng;
-use crate::stylegan2::{Generator, Latent, LayerId, Noise, Synthesis};
+use crate::stylegan2::{Generator, Latent, LayerId, Synthesis};
 use crate::torch::{TensorMap, catch};
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tch::Tensor;
-
-/// Weights are about 1, or 100 in the mapping network; beyond this, images are noise although all numbers are finite.
-const LARGEST_WEIGHT: f64 = 1e6;
 
 /// A frozen generator and a trainable one, and everything that a step needs.
 #[derive(Debug)]
@@ -232,153 +232,9 @@ impl Adaptation {
         })
     }
 
-    /// Images of the frozen generator for `count` fixed latents, with stored noise: the same in every call.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    pub fn source_samples(&self, count: i64, psi: f64) -> Result<Tensor> {
-        self.in_chunks(count, |z| self.frozen.generate(&Latent::Z(z), psi, Noise::Stored))
-    }
-
-    /// Images of the trained generator (its moving average, where one is kept) for the same latents.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    pub fn adapted_samples(&self, count: i64, psi: f64) -> Result<Tensor> {
-        self.with_average(|| {
-            self.in_chunks(count, |z| match self.config.layers.mapping {
-                true => self.trainable.generate(&Latent::Z(z), psi, Noise::Stored),
-                // The mapping network is shared: the adapted generator sees the very same codes.
-                false => {
-                    let codes = tch::no_grad(|| self.frozen.w_plus(&Latent::Z(z), psi))?;
-                    self.trainable.generate(&Latent::WPlus(codes), 1.0, Noise::Stored)
-                }
-            })
-        })
-    }
-
-    /// Samples in chunks of the training batch: no more memory than a step needs.
-    fn in_chunks(
-        &self,
-        count: i64,
-        images: impl Fn(Tensor) -> Result<(Tensor, Tensor)>,
-    ) -> Result<Tensor> {
-        let shape = [count, self.frozen.config().z_dim];
-        let z = rng::stream(self.config.seed, 0, "samples").normal(
-            &shape,
-            self.frozen.kind(),
-            self.frozen.device(),
-        );
-        let chunks = z.split(self.config.train.batch, 0).into_iter();
-        let made = chunks.map(|z| Ok(images(z)?.0)).collect::<Result<Vec<_>>>()?;
-        catch("sampling", || Ok(Tensor::cat(&made, 0)))
-    }
-
-    /// The result: the trained generator's tensors, or their moving average where one is kept. Shares memory.
-    pub fn result(&self) -> TensorMap {
-        let mut tensors = self.trainable.tensors();
-        if let Some(average) = &self.average {
-            tensors.extend(average.iter().map(|(n, t)| (n.clone(), t.shallow_clone())));
-        }
-        tensors
-    }
-
-    /// Everything that a resumed run needs beside its configuration. Shares memory.
-    pub fn state(&self) -> TensorMap {
-        let mut state = TensorMap::new();
-        let trained = self.trained_names();
-        for (name, tensor) in self.trainable.params().iter().filter(|(n, _)| trained.contains(*n)) {
-            state.insert(format!("model/{name}"), tensor.detach());
-        }
-        for (name, tensor) in self.average.iter().flatten().filter(|(n, _)| trained.contains(*n)) {
-            state.insert(format!("average/{name}"), tensor.shallow_clone());
-        }
-        state.extend(self.optimiser.state().into_iter().map(|(n, t)| (format!("adam/{n}"), t)));
-        state
-    }
-
-    /// The layers chosen last; part of what a resumed run needs.
-    pub fn chosen(&self) -> &[LayerId] {
-        &self.chosen
-    }
-
-    /// Continues from what [`Adaptation::state`] and [`Adaptation::chosen`] gave.
-    ///
-    /// # Errors
-    /// [`Error::Tensors`] when the state is not of this run's generator and configuration.
-    pub fn restore(&mut self, state: &TensorMap, chosen: Vec<LayerId>) -> Result<()> {
-        let part = |prefix: &str| -> TensorMap {
-            let own = state
-                .iter()
-                .filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_owned(), t.shallow_clone())));
-            own.collect()
-        };
-        let model = part("model/");
-        if model.keys().cloned().collect::<BTreeSet<_>>() != self.trained_names() {
-            return Err(Error::Tensors {
-                what: "this snapshot cannot be resumed".into(),
-                problems: vec!["it holds other layers than this configuration trains".into()],
-                hint: Some("resume with the configuration that the run was started with".into()),
-            });
-        }
-        self.trainable.load_params(&model)?;
-        if let Some(average) = &mut self.average {
-            for (name, value) in part("average/") {
-                average.insert(name, value.to_device(self.trainable.device()).copy());
-            }
-        }
-        self.chosen = chosen;
-        self.optimiser.restore(&part("adam/"), self.trainable.params())
-    }
-
-    /// Whether every number of the trained weights is one, and of a size that a generator can have.
-    pub fn is_sound(&self) -> bool {
-        // NaN is below nothing.
-        let sound = |t: &Tensor| t.abs().max().double_value(&[]) < LARGEST_WEIGHT;
-        self.state().iter().filter(|(n, _)| n.starts_with("model/")).all(|(_, t)| sound(t))
-    }
-
     fn trains(&self, name: &str, layers: &[LayerId]) -> bool {
         LayerId::of_parameter(name).is_some_and(|layer| layers.contains(&layer))
             && (self.config.layers.noise_strength || !name.ends_with("noise.weight"))
-    }
-
-    fn draw_z(&self, step: u64, purpose: &str, n: i64) -> Tensor {
-        let g = &self.frozen;
-        rng::stream(self.config.seed, step, purpose).normal(
-            &[n, g.config().z_dim],
-            g.kind(),
-            g.device(),
-        )
-    }
-
-    fn draw_crossover(&self, step: u64, purpose: &str) -> i64 {
-        rng::stream(self.config.seed, step, purpose).integer(1, self.frozen.config().num_styles())
-    }
-
-    fn draw_latent(&self, step: u64, purpose: &str, n: i64) -> Latent {
-        let first = self.draw_z(step, purpose, n);
-        if rng::stream(self.config.seed, step, "mixing").unit() < self.config.train.mixing {
-            let second = self.draw_z(step, "second z", n);
-            Latent::MixedZ { first, second, crossover: self.draw_crossover(step, "crossover") }
-        } else {
-            Latent::Z(first)
-        }
-    }
-
-    /// Noise maps for `n` images; `None` when the configuration wants none or the stored ones.
-    fn draw_noise(&self, step: u64, purpose: &str, n: i64) -> Option<Vec<Tensor>> {
-        let mut stream = rng::stream(self.config.seed, step, purpose);
-        (self.config.train.noise == NoiseKind::Random)
-            .then(|| self.frozen.random_noise(n, &mut stream))
-    }
-
-    fn noise<'a>(&self, maps: Option<&'a Vec<Tensor>>) -> Noise<'a> {
-        match (maps, self.config.train.noise) {
-            (Some(maps), _) => Noise::Maps(maps),
-            (None, NoiseKind::None) => Noise::None,
-            (None, _) => Noise::Stored,
-        }
     }
 
     /// The images of a step; the twins share the noise, except where the original's behaviour is asked for.
@@ -486,16 +342,5 @@ impl Adaptation {
                 .g_mul_scalar_(decay)
                 .g_add_(&(self.trainable.params()[name].detach() * (1.0 - decay)));
         }
-    }
-
-    /// Runs `work` with the moving average in the place of the trained weights, where there is one.
-    fn with_average<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let Some(average) = &self.average else { return work() };
-        let own: TensorMap =
-            self.trainable.params().iter().map(|(n, t)| (n.clone(), t.detach().copy())).collect();
-        self.trainable.load_params(average)?;
-        let outcome = work();
-        self.trainable.load_params(&own)?;
-        outcome
     }
 }
