@@ -52,8 +52,8 @@ fn networks(c: &mut Criterion) {
     let generator = Generator::random(config, 0, Kind::Float, Device::Cpu).unwrap();
     let codes = tch::no_grad(|| generator.w_plus(&Latent::Z(randn(&[2, 512])), 1.0)).unwrap();
     let fixed = generator.synthesis().fixed();
-    let forward = |synthesis: &stylegan2::Synthesis| {
-        tch::no_grad(|| synthesis.forward(&codes, Noise::Stored));
+    let forward = |synthesis: &stylegan2::Synthesis| -> Tensor {
+        tch::no_grad(|| synthesis.forward(&codes, Noise::Stored))
     };
     c.bench_function("64 px generator, forward", |b| b.iter(|| forward(generator.synthesis())));
     c.bench_function("64 px generator, weights fixed", |b| b.iter(|| forward(&fixed)));

@@ -147,9 +147,8 @@ pub fn set_threads(threads: usize) {
 
 /// Makes the allocator keep freed memory for the next tensor instead of returning it to the system.
 ///
-/// glibc maps every large tensor anew, and the kernel fills it with zeros page by page: more than a third of the
-/// CPU time of a step at 256 px (measured with `perf`). Kept, the same step takes 0.65 of the time and a sixth
-/// more memory at its peak. For programs; a library should not decide this for its host. Nothing happens where
+/// glibc maps every large tensor anew, and the kernel fills it with zeros page by page. Kept, a step at 256 px
+/// takes about 0.65 of the CPU time (8.7 s to 5.5 s, one thread) and a sixth more memory at its peak. For programs; a library should not decide this for its host. Nothing happens where
 /// the allocator is another, or where the user chose (`MALLOC_MMAP_MAX_`, `MALLOC_TRIM_THRESHOLD_`).
 #[allow(unsafe_code)]
 pub fn keep_freed_memory() {
