@@ -105,6 +105,17 @@ pub fn modulated_conv2d(x: &Tensor, weight: &Tensor, style: &Tensor) -> Tensor {
     scale_channels(x, style).conv2d::<Tensor>(weight, None, [1, 1], [pad, pad], [1, 1], 1)
 }
 
+/// Modulated 1×1 convolution to few channels (ToRGB), not demodulated: here the weights are scaled after all, one
+/// small matrix per sample, because that spares passes over the large input (forward and backward).
+///
+/// # Shapes
+/// `x: [N, I, H, W]`, `weight: [O, I, 1, 1]`, `style: [N, I]`; returns `[N, O, H, W]`.
+pub fn modulated_rgb(x: &Tensor, weight: &Tensor, style: &Tensor) -> Tensor {
+    let (n, _, h, w) = x.size4().expect("images have four dimensions");
+    let weights = weight.flatten(1, 3).unsqueeze(0) * style.unsqueeze(1); // [N, O, I]
+    weights.bmm(&x.flatten(2, 3)).view([n, -1, h, w])
+}
+
 /// Modulated convolution that doubles the resolution: transposed convolution of stride 2, then the low-pass
 /// filter. Returns `[N, O, 2H, 2W]`, **before** demodulation (which commutes with the filter).
 pub fn modulated_conv2d_up(x: &Tensor, weight: &Tensor, style: &Tensor) -> Tensor {

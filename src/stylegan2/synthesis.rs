@@ -136,7 +136,7 @@ impl StyledLayer {
 
     /// Features → colours: 1×1, not demodulated.
     fn rgb(&self, x: &Tensor, style: &Tensor, tap: &mut Tap<'_>) -> Tensor {
-        let y = ops::modulated_conv2d(x, &self.weight.squeeze_dim(0), &(style * self.lr_scale));
+        let y = ops::modulated_rgb(x, &self.weight.squeeze_dim(0), &(style * self.lr_scale));
         show(tap, || format!("{}.conv", self.id), || y.shallow_clone());
         y + &self.bias
     }

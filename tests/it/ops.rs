@@ -72,7 +72,7 @@ fn modulated_convolutions_meet_the_fused_originals() {
     let units = golden("units", "layers.safetensors");
     let inputs = ["in0", "in1", "param.weight", "param.modulation.weight", "param.modulation.bias"];
     type Conv = fn(&Tensor, &Tensor, &Tensor) -> Tensor;
-    let cases: [(&str, Conv, bool); 7] = [
+    let cases: [(&str, Conv, bool); 8] = [
         ("modconv_plain", ops::modulated_conv2d, true),
         ("modconv_plain_nodemod", ops::modulated_conv2d, false),
         ("modconv_up", ops::modulated_conv2d_up, true),
@@ -80,6 +80,7 @@ fn modulated_convolutions_meet_the_fused_originals() {
         ("modconv_down", ops::modulated_conv2d_down, true),
         ("modconv_down_nodemod", ops::modulated_conv2d_down, false),
         ("modconv_1x1_rgb", ops::modulated_conv2d, false),
+        ("modconv_1x1_rgb", ops::modulated_rgb, false),
     ];
     for (name, conv, demodulate) in cases {
         check(&units, name, &inputs, |x| {
