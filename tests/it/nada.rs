@@ -278,32 +278,27 @@ fn check_run(name: &str, kind: Kind, mut run: Adaptation) -> Adaptation {
     run
 }
 
+/// The weights after the run. float64: all of them. float32, as the golden README has it: 98 % of the entries within
+/// 1e-5, and none further than a step of Adam, whose direction rounding may flip where a gradient is about zero.
 fn check_final(name: &str, kind: Kind, run: &Adaptation) {
     let suffix = if kind == Kind::Double { ".f64" } else { "" };
-    let mut compared = 0;
+    let (mut entries, mut far) = (0, 0);
     for (key, want) in golden("nada", &format!("final_{name}.safetensors")) {
-        let Some(param) = (if suffix.is_empty() {
-            (!key.ends_with(".f64")).then_some(key.as_str())
-        } else {
-            key.strip_suffix(suffix)
-        }) else {
+        let is_double = key.ends_with(".f64");
+        if is_double != (kind == Kind::Double) {
             continue;
-        };
-        let got = &run.trainable().params()[param];
+        }
+        let got = &run.trainable().params()[key.trim_end_matches(suffix)];
         if kind == Kind::Double {
             assert_close(&key, got, &want, 1e-6, 1e-7);
         } else {
-            let far = (got.detach() - &want)
-                .abs()
-                .gt(1e-5)
-                .to_kind(Kind::Float)
-                .mean(None)
-                .double_value(&[]);
-            assert!(far <= 0.02, "{name} {key}: {:.1} % of the entries differ", far * 100.0);
+            assert_close(&key, got, &want, 0.0, 0.0016);
+            far += (got.detach() - &want).abs().gt(1e-5).sum(Kind::Int64).int64_value(&[]);
         }
-        compared += 1;
+        entries += want.numel();
     }
-    assert!(compared > 0 || kind == Kind::Double, "{name}: nothing was compared");
+    assert!(far as f64 <= 0.02 * entries as f64, "{name}: {far} of {entries} entries differ");
+    assert!(entries > 0 || kind == Kind::Double, "{name}: nothing was compared");
 }
 
 #[test]
