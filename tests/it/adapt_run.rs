@@ -259,9 +259,13 @@ fn checks_write_nothing() {
     let ran = adapt(folder.path(), &["--print-config", "--lr", "0.005"]).done();
     let lr = ran.stdout.lines().find(|l| l.contains("lr:")).unwrap();
     assert!(lr.contains("0.005") && lr.ends_with("# --lr"), "{lr}");
-    assert!(ran.stdout.contains("# preset default"), "{}", ran.stdout);
+    // The target has a preset of its own; another one has not.
+    assert!(ran.stdout.contains("# preset sketch"), "{}", ran.stdout);
+    let other =
+        nada(folder.path(), &["adapt", "--print-config", "--target", "zombies at night"]).done();
+    assert!(other.stdout.contains("# preset default"), "{}", other.stdout);
     let ran = adapt(folder.path(), &["--dry-run", "--out", "run"]).done();
-    for words in ["photo -> sketch", "64 px", "clip_rn_a", "100 steps of 2 images", "convs.7"] {
+    for words in ["photo -> sketch", "64 px", "clip_rn_a", "130 steps of 2 images", "convs.7"] {
         assert!(ran.stdout.contains(words), "{}", ran.stdout);
     }
     assert!(listing(folder.path()).is_empty());
