@@ -28,6 +28,13 @@ pub struct Origin {
 /// [`Error::Io`], [`Error::File`] for a file that is something else, [`Error::Tensors`] for an incomplete one.
 pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
     let file = checkpoint::open(path)?;
+    if file.is_delta() {
+        return Err(Error::file_hint(
+            path,
+            "holds only what an adapted generator changed, not the generator",
+            "use the `generator.safetensors` beside it, or the folder of the run",
+        ));
+    }
     let named = checkpoint::generator(&file)?;
     let config = stylegan2::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
     let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);

@@ -97,6 +97,16 @@ pub struct Checkpoint {
     pub others: BTreeMap<String, String>,
 }
 
+/// What the metadata of a `delta.safetensors` call their format.
+pub const DELTA_FORMAT: &str = "nada-delta";
+
+impl Checkpoint {
+    /// Whether this is only what an adapted generator changed: no generator without its base.
+    pub fn is_delta(&self) -> bool {
+        self.metadata.get("format").is_some_and(|format| format == DELTA_FORMAT)
+    }
+}
+
 /// Opens a checkpoint of any container that is known, told by its content.
 ///
 /// Only the table is read. A file with no tensors opens, so that it can be inspected; what is wanted of it is

@@ -78,7 +78,16 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
         ("container", json!(file.container.to_string())),
         ("holds", json!(contents.to_string())),
     ];
+    let is_delta = file.is_delta();
+    if is_delta {
+        facts.pop();
+        facts.push((
+            "holds",
+            json!("the tensors of an adapted generator that differ from its base"),
+        ));
+    }
     match contents.network() {
+        Network::Generator if is_delta => {}
         Network::Generator => {
             facts.extend(or_problems(checkpoint::generator(file), generator_facts))
         }

@@ -1,7 +1,7 @@
 //! `generator.safetensors` and `delta.safetensors`: the adapted generator, whole and as its difference to the start.
 
 use super::{RunDir, Weights, config_hash};
-use crate::checkpoint::save_safetensors;
+use crate::checkpoint::{DELTA_FORMAT, save_safetensors};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::torch::{self, TensorMap, catch};
@@ -40,7 +40,7 @@ impl RunDir {
         save_safetensors(
             self.delta_file(),
             &delta,
-            &metadata("nada-delta", info),
+            &metadata(DELTA_FORMAT, info),
             Some(Kind::Float),
         )?;
         drop(delta);

@@ -90,6 +90,7 @@ impl Config {
         if constant.get(2..) != Some(&[4, 4]) && shapes.contains_key("input.input") {
             problems.push(format!("`input.input` has shape {constant:?}, expected 4×4 pixels"));
         }
+        problems.dedup();
         if !problems.is_empty() {
             return Err(Error::Tensors {
                 what: "no StyleGAN2 generator can be read from these tensors".into(),

@@ -137,6 +137,14 @@ fn base_plus_delta_is_the_generator() {
     // Filter kernels are constants, and are not written again.
     whole.retain(|name, _| !name.ends_with(".kernel"));
     assert_same(&generator, &whole);
+    // The difference alone is no generator, and is told so.
+    let folder = tempfile::tempdir().unwrap();
+    let delta = run.delta_file().display().to_string();
+    let ran = nada(folder.path(), &["generate", "--generator", &delta]);
+    ran.refused(1, &["holds only what an adapted generator changed", "generator.safetensors"]);
+    assert!(
+        nada(folder.path(), &["inspect", &delta]).done().stdout.contains("differ from its base")
+    );
 }
 
 #[test]
