@@ -22,6 +22,12 @@ pub struct Origin {
     pub report: Report,
 }
 
+impl Origin {
+    fn new(path: &Path, metadata: BTreeMap<String, String>, report: Report) -> Result<Self> {
+        Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report })
+    }
+}
+
 /// Reads a generator from any file that holds one.
 ///
 /// # Errors
@@ -43,12 +49,7 @@ pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Genera
         checkpoint::fill(&what, &needed, &optional, &named, kind, device)
     })?;
     let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
-    let origin = Origin {
-        path: path.into(),
-        sha256: checkpoint::sha256(path)?,
-        metadata: named.metadata,
-        report,
-    };
+    let origin = Origin::new(path, named.metadata, report)?;
     Ok((generator, origin))
 }
 
@@ -77,12 +78,7 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
         checkpoint::fill(&what, &needed, &optional, &named, kind, device)
     })?;
     let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?;
-    let origin = Origin {
-        path: path.into(),
-        sha256: checkpoint::sha256(path)?,
-        metadata: named.metadata,
-        report,
-    };
+    let origin = Origin::new(path, named.metadata, report)?;
     Ok((clip, origin))
 }
 

@@ -4,7 +4,7 @@
 //! needed: what the CUDA extensions of the originals fuse is written here so that autograd keeps few tensors.
 
 use std::f64::consts::SQRT_2;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Slope of the leaky ReLU for negative numbers; its output is scaled by √2 everywhere in StyleGAN2.
 pub const LRELU_SLOPE: f64 = 0.2;
@@ -178,9 +178,4 @@ pub fn styled_tail(
         out = out.g_add_(&(noise * (strength * SQRT_2)));
     }
     leaky_relu(&out.g_add_(&(bias * SQRT_2).reshape([1, -1, 1, 1])))
-}
-
-/// Sum of all elements as a float64 number, for tests and probes.
-pub fn total(x: &Tensor) -> f64 {
-    x.sum(Kind::Double).double_value(&[])
 }

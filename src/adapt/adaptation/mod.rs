@@ -28,7 +28,6 @@ pub struct Adaptation {
     config: Config,
     plan: Plan,
     chosen: Vec<LayerId>,
-    scores: Option<Vec<f64>>,
     optimiser: Adam,
     frozen_moments_decay: bool,
     average: Option<TensorMap>,
@@ -113,7 +112,6 @@ impl Adaptation {
             config,
             plan,
             chosen,
-            scores: None,
             optimiser,
             frozen_moments_decay,
             average,
@@ -143,13 +141,12 @@ impl Adaptation {
 
     /// Names of the parameters that may change in this run.
     pub fn trained_names(&self) -> BTreeSet<String> {
-        let mut layers: Vec<LayerId> = match &self.plan {
+        let layers: Vec<LayerId> = match &self.plan {
             Plan::Fixed(layers) => layers.clone(),
             Plan::Adaptive { candidates, always, .. } => {
                 candidates.iter().flat_map(|c| c.layers.iter()).chain(always).copied().collect()
             }
         };
-        layers.dedup();
         self.trainable.params().keys().filter(|n| self.trains(n, &layers)).cloned().collect()
     }
 
@@ -170,11 +167,8 @@ impl Adaptation {
     /// # Errors
     /// As [`Adaptation::step`]; [`Error::Request`] when the codes do not fit the generator.
     pub fn step_with(&mut self, step: u64, inputs: &Inputs) -> Result<StepReport> {
-        let chosen_now = matches!(self.plan, Plan::Adaptive { .. })
-            && (step.is_multiple_of(self.config.layers.every) || self.chosen.is_empty());
-        if chosen_now {
-            self.choose_layers(step, &inputs.search)?;
-        }
+        let due = step.is_multiple_of(self.config.layers.every) || self.chosen.is_empty();
+        let scores = if due { self.choose_layers(step, &inputs.search)? } else { None };
         let psi = self.config.train.truncation;
         let frozen_codes = tch::no_grad(|| self.frozen.w_plus(&inputs.latent, psi))?;
         let active: Vec<String> = self
@@ -228,7 +222,7 @@ impl Adaptation {
             loss: values[0],
             terms: terms.keys().copied().zip(values[1..].iter().copied()).collect(),
             layers: self.chosen.clone(),
-            scores: if chosen_now { self.scores.clone() } else { None },
+            scores,
         })
     }
 
@@ -301,9 +295,10 @@ impl Adaptation {
         (total, terms)
     }
 
-    /// The adaptive choice: a short search in W+ with the trained generator as it is.
-    fn choose_layers(&mut self, step: u64, search: &Latent) -> Result<()> {
-        let Plan::Adaptive { candidates, always, k } = &self.plan else { return Ok(()) };
+    /// The adaptive choice: a short search in W+ with the trained generator as it is. Returns the score of every
+    /// style input; a fixed set of layers stays, and has none.
+    fn choose_layers(&mut self, step: u64, search: &Latent) -> Result<Option<Vec<f64>>> {
+        let Plan::Adaptive { candidates, always, k } = &self.plan else { return Ok(None) };
         let codes = tch::no_grad(|| self.frozen.w_plus(search, self.config.train.truncation))?;
         let maps = self.draw_noise(step, "search noise", codes.size()[0]);
         let settings = &self.config.layers;
@@ -330,9 +325,8 @@ impl Adaptation {
         let mut chosen: Vec<LayerId> =
             best.iter().flat_map(|c| c.layers.iter()).chain(always).copied().collect();
         chosen.sort();
-        self.scores = Some(scores);
         self.chosen = chosen;
-        Ok(())
+        Ok(Some(scores))
     }
 
     fn update_average(&mut self) {
