@@ -8,6 +8,12 @@ use crate::torch::{ShapeMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
+use token_table::TokenTable;
+
+mod token_table;
+
+/// OpenAI's name of the token table.
+const TOKENS: &str = "token_embedding.weight";
 
 /// Where a model came from: what a run folder records about it.
 #[derive(Debug, Clone)]
@@ -59,8 +65,13 @@ pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Genera
 /// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths.
 pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
     let file = checkpoint::open(path)?;
-    let named = checkpoint::clip(&file)?;
-    let config = clip::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
+    let mut named = checkpoint::clip(&file)?;
+    let table = TokenTable::take(&mut named, path)?;
+    let mut shapes = shapes(&named);
+    if let Some(table) = &table {
+        shapes.insert(TOKENS.into(), table.shape());
+    }
+    let config = clip::Config::infer(&shapes).map_err(|e| in_file(e, path))?;
     let vocabulary = config.text.vocab;
     if (vocabulary as usize) < clip::tokenizer::VOCABULARY {
         return Err(Error::file_hint(
@@ -73,9 +84,17 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
         ));
     }
     let what = format!("`{}` is no complete CLIP", path.display());
-    let (needed, optional) = (config.shapes(), config.optional_shapes());
+    let (mut needed, optional) = (config.shapes(), config.optional_shapes());
+    if table.is_some() {
+        needed.remove(TOKENS);
+    }
     let (tensors, report) = catch("reading CLIP", || {
-        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+        let (mut tensors, report) =
+            checkpoint::fill(&what, &needed, &optional, &named, kind, device)?;
+        if let Some(table) = &table {
+            tensors.insert(TOKENS.into(), table.spread(path, kind, device)?);
+        }
+        Ok((tensors, report))
     })?;
     let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?;
     let origin = Origin::new(path, named.metadata, report)?;
