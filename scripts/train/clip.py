@@ -47,7 +47,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--data", required=True, help="folder with the data sets (README.md)")
     p.add_argument("--state", required=True, help="folder for the rendered data, state, log and sheets")
-    p.add_argument("--images", type=int, default=600_000, help="images seen in all (the learning rate falls over them)")
+    p.add_argument("--images", type=int, default=150_000, help="images seen in all (the learning rate falls over them)")
     p.add_argument("--minutes", type=float, default=math.inf, help="stop after so many minutes; --resume goes on")
     p.add_argument("--resume", action="store_true", help="go on from the state")
     p.add_argument("--warm", help="begin with the weights of another run's state.pt, at a new schedule")
@@ -194,9 +194,27 @@ def warp(images, same, rng):
     return F.avg_pool2d(x, 2)
 
 
-def chaff(x, rng):
-    """What a picture may suffer without changing its style: light, tint, blur, noise, dots, grids."""
+def retinted(x, rng):
+    """Photos under any light: hues turned, or channels weighed. Without it "sketch" means cyan: away from skin."""
     n = len(x)
+    turn = torch.from_numpy(np.where(rng.random(n) < 0.5, rng.uniform(-np.pi, np.pi, n), 0)).float().view(n, 1, 1)
+    gain = torch.from_numpy(rng.uniform(0.6, 1.3, (n, 3, 1, 1))).float()
+    y = (x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
+    i = (x * torch.tensor([0.596, -0.274, -0.322]).view(1, 3, 1, 1)).sum(1)
+    q = (x * torch.tensor([0.211, -0.523, 0.312]).view(1, 3, 1, 1)).sum(1)
+    i, q = i * turn.cos() - q * turn.sin(), i * turn.sin() + q * turn.cos()
+    x = torch.stack([y + 0.956 * i + 0.621 * q, y - 0.272 * i - 0.647 * q, y - 1.106 * i + 1.703 * q], 1)
+    return torch.where((turn == 0).view(n, 1, 1, 1), x * gain, x).clamp(0, 1)
+
+
+def chaff(x, photos, rng):
+    """What a picture may suffer without changing its style: light, tint, blur, noise, dots, grids.
+
+    `photos` says which are photos: they take any tint; drawings keep theirs.
+    """
+    n = len(x)
+    k = torch.from_numpy(photos & (rng.random(n) < 0.45))
+    x[k] = retinted(x[k], rng)
     u = lambda lo, hi, c=1: torch.from_numpy(rng.uniform(lo, hi, (n, c, 1, 1))).float()  # noqa: E731
     x = x * u(0.85, 1.15)
     mean = x.mean((1, 2, 3), keepdim=True)
@@ -290,8 +308,9 @@ class Trainer:
         first = 2 * args.groups * per
         n = len(images)
         lost = (slice(n - 16, n - 8), slice(n - 8, n)) if failed else None
-        x = chaff(warp(images, [*pairs, *([lost] if lost else [])], rng), rng).to(args.device)
         styles = np.array([w[0] for w in whats])
+        x = warp(images, [*pairs, *([lost] if lost else [])], rng)
+        x = chaff(x, styles == INDEX["photo"], rng).to(args.device)
         rows = np.stack([w[1] for w in whats])
         # captions for most images; failures get none
         usable = np.flatnonzero(styles >= 0)
@@ -367,7 +386,8 @@ class Trainer:
                     figures = dict(loss=loss, pair=pair, found=(logits.argmax(1) == target).float().mean(), direction=direction, shift=shift, wrong=wrong)
                     for k, v in figures.items():
                         key = f"{name}.{k}"
-                        self.averages[key] = 0.95 * self.averages.get(key, float(v)) + 0.05 * float(v)
+                        v = float(v.detach()) if torch.is_tensor(v) else float(v)
+                        self.averages[key] = 0.95 * self.averages.get(key, v) + 0.05 * v
         self.seen += args.batch
 
     def run(self):
