@@ -3,6 +3,7 @@
 
 mod adapt_run;
 mod bad_input;
+mod cards;
 mod checkpoint;
 mod cli;
 mod clip;
