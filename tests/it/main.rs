@@ -19,3 +19,4 @@ mod preprocess;
 mod readme;
 mod run_dir;
 mod tokenizer;
+mod vocabulary;
