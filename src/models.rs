@@ -1,7 +1,7 @@
 //! Files → models: the one place where the readers of [`crate::checkpoint`] and the networks meet.
 
 use crate::checkpoint::{self, Named, Report};
-use crate::clip::{self, Clip};
+use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
 use crate::stylegan2::{self, Generator};
 use crate::torch::{ShapeMap, catch};
@@ -59,25 +59,22 @@ pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Genera
     Ok((generator, origin))
 }
 
-/// Reads a CLIP model with both towers.
+/// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one.
 ///
 /// # Errors
-/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths.
+/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`].
 pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
     let file = checkpoint::open(path)?;
     let mut named = checkpoint::clip(&file)?;
-    let table = TokenTable::take(&mut named, path)?;
-    let mut shapes = shapes(&named);
-    if let Some(table) = &table {
-        shapes.insert(TOKENS.into(), table.shape());
-    }
-    let config = clip::Config::infer(&shapes).map_err(|e| in_file(e, path))?;
-    let vocabulary = config.text.vocab;
-    if (vocabulary as usize) < clip::tokenizer::VOCABULARY {
+    let table = TokenTable::find(&named)?;
+    let config = clip::Config::infer(&clip_shapes(&named)?).map_err(|e| in_file(e, path))?;
+    named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
+    let tokens = config.text.vocab;
+    if (tokens as usize) < clip::tokenizer::VOCABULARY {
         return Err(Error::file_hint(
             path,
             format!(
-                "its vocabulary has {vocabulary} tokens, OpenAI's tokenizer makes {}",
+                "its vocabulary has {tokens} tokens, OpenAI's tokenizer makes {}",
                 clip::tokenizer::VOCABULARY
             ),
             "use a CLIP with OpenAI's vocabulary",
@@ -96,9 +93,37 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
         }
         Ok((tensors, report))
     })?;
-    let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?;
+    let words = vocabulary(&named)?;
+    let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?.with_vocabulary(words);
     let origin = Origin::new(path, named.metadata, report)?;
     Ok((clip, origin))
+}
+
+/// The words and phrases that a CLIP's file says it was trained on, see [`clip::vocabulary`]; no tensor is read.
+///
+/// # Errors
+/// [`Error::File`] for metadata that cannot be a vocabulary.
+pub fn vocabulary(named: &Named) -> Result<Option<Vocabulary>> {
+    Vocabulary::read(&named.metadata).map_err(|why| {
+        Error::file_hint(
+            &named.origin,
+            why,
+            "its metadata are damaged, or not those of a CLIP for `nada`: fetch it again",
+        )
+    })
+}
+
+/// The shapes of a CLIP's tensors, with a narrow token table standing for the full one that it is spread to.
+///
+/// # Errors
+/// [`Error::Tensors`] for half a narrow table.
+pub fn clip_shapes(named: &Named) -> Result<ShapeMap> {
+    let mut shapes = shapes(named);
+    if let Some(table) = TokenTable::find(named)? {
+        shapes.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
+        shapes.insert(TOKENS.into(), table.shape());
+    }
+    Ok(shapes)
 }
 
 fn shapes(named: &Named) -> ShapeMap {

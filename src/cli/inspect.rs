@@ -4,7 +4,9 @@ use super::printer::{Printer, table};
 use crate::builtin;
 use crate::checkpoint::{self, Checkpoint, Entry, Named, Network};
 use crate::clip;
+use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
+use crate::models;
 use crate::run_dir::RunDir;
 use crate::stylegan2::{self, LayerId};
 use crate::torch::ShapeMap;
@@ -30,6 +32,9 @@ pub(super) struct InspectArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// Columns that a list of phrases fills.
+const WIDTH: usize = 96;
 
 /// Facts in the order in which they are shown.
 type Facts = Vec<(&'static str, Value)>;
@@ -161,7 +166,7 @@ fn generator_facts(named: &Named) -> Result<Facts> {
 }
 
 fn clip_facts(named: &Named) -> Result<Facts> {
-    let shapes = shapes(named);
+    let shapes = models::clip_shapes(named)?;
     let config = clip::Config::infer(&shapes)?;
     let vision = match &config.vision {
         clip::VisionConfig::Vit(v) => json!({
@@ -174,7 +179,11 @@ fn clip_facts(named: &Named) -> Result<Facts> {
     };
     let t = &config.text;
     let needed = config.shapes();
-    let missing = faults(&needed, &shapes);
+    let mut problems = faults(&needed, &shapes);
+    let known = models::vocabulary(named).unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        None
+    });
     let mut facts: Facts = vec![
         ("network", json!("clip")),
         ("resolution", json!(config.resolution())),
@@ -184,8 +193,12 @@ fn clip_facts(named: &Named) -> Result<Facts> {
         ("vocabulary", json!(t.vocab)),
         ("parameters", json!(count(&needed))),
     ];
-    if !missing.is_empty() {
-        facts.push(("problems", json!(missing)));
+    if let Some(known) = known {
+        facts.push(("words", json!(known.words().len())));
+        facts.push(("phrases", json!(known.groups())));
+    }
+    if !problems.is_empty() {
+        facts.push(("problems", json!(problems)));
     }
     Ok(facts)
 }
@@ -226,10 +239,14 @@ fn run_facts(run: &RunDir) -> Result<Facts> {
         facts.push(("result_sha256", json!(checkpoint::sha256(run.generator_file())?)));
     }
     facts.push(("weights", json!(manifest.weights)));
+    if !manifest.warnings.is_empty() {
+        facts.push(("warnings", json!(manifest.warnings)));
+    }
     let mut manifest = json!(manifest);
     if let Some(manifest) = manifest.as_object_mut() {
         // They stand above.
         manifest.remove("weights");
+        manifest.remove("warnings");
     }
     facts.push(("manifest", manifest));
     facts.retain(|(_, value)| !value.is_null());
@@ -286,22 +303,51 @@ fn shown(facts: &Facts) -> String {
         let name = name.replace('_', " ");
         let below: Vec<Vec<String>> = match value {
             Value::Array(items) if items.iter().any(Value::is_object) => columns(items),
-            Value::Array(items) if name == "problems" => {
+            Value::Array(groups) if name == "phrases" => {
+                let names = groups.iter().map(|group| group.as_array().map_or(&[][..], |n| n));
+                let name =
+                    |names: &[Value]| names.iter().map(words).collect::<Vec<_>>().join(" = ");
+                wrapped(&names.map(name).collect::<Vec<_>>(), WIDTH)
+                    .into_iter()
+                    .map(|line| vec![line])
+                    .collect()
+            }
+            Value::Array(items) if name == "problems" || name == "warnings" => {
                 items.iter().map(|item| vec![words(item)]).collect()
             }
             Value::Object(map) => {
                 let pair = |(k, v): (&String, &Value)| vec![k.replace('_', " "), words(v)];
-                map.iter().map(pair).collect()
+                // They stand above, told apart.
+                let is_shown = |key: &&String| ![WORDS_KEY, PHRASES_KEY].contains(&key.as_str());
+                map.iter().filter(|(key, _)| is_shown(key)).map(pair).collect()
             }
             value => {
                 lines.push(format!("{name:<width$}  {}", words(value)));
                 continue;
             }
         };
+        if below.is_empty() {
+            continue;
+        }
         lines.push(name);
         lines.extend(table(&below).lines().map(|line| format!("  {line}")));
     }
     lines.join("\n")
+}
+
+/// Items with commas, in lines of at most `width` columns unless one is longer.
+fn wrapped(items: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        let comma = if i + 1 < items.len() { "," } else { "" };
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + item.chars().count() + 2 <= width => {
+                *line = format!("{line} {item}{comma}");
+            }
+            _ => lines.push(format!("{item}{comma}")),
+        }
+    }
+    lines
 }
 
 /// Things as rows under the names of their properties.

@@ -12,6 +12,7 @@ mod printer;
 mod progress;
 mod score;
 mod stop;
+mod unread;
 
 use crate::error::Error;
 use clap::{Args, CommandFactory, Parser, Subcommand};

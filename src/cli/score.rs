@@ -1,6 +1,7 @@
 //! `nada score`: how well images and phrases agree, as CLIP sees it.
 
 use super::printer::{Printer, table};
+use super::unread;
 use crate::adapt::direction;
 use crate::builtin;
 use crate::config::layering::Layered;
@@ -38,7 +39,7 @@ pub(super) struct ScoreArgs {
     models_dir: Option<PathBuf>,
     /// Print JSON instead of tables
     ///
-    /// {"images":[…],"texts":[…],"scores":{"MODEL":[[cosine per text] per image]}}
+    /// {"images":[…],"texts":[…],"scores":{"MODEL":[[cosine per text] per image]},"warnings":[…]}
     #[arg(long, help_heading = "Output")]
     json: bool,
     /// auto, cpu, cuda, cuda:N or mps
@@ -64,6 +65,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> anyhow::Result<()> {
         .map(|n| builtin::resolve_clip(n, args.models_dir.as_deref()))
         .collect::<Result<Vec<_>>>()?;
     let mut scores: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
+    let mut guides = Vec::new();
     for (name, file) in names.iter().zip(&files) {
         let (clip, _) = models::open_clip(file, Kind::Float, device)?;
         let texts = direction::features(&clip, &args.text)?;
@@ -76,10 +78,18 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> anyhow::Result<()> {
             rows.push((0..args.text.len() as i64).map(|i| cosines.double_value(&[i])).collect());
         }
         scores.insert(name, rows);
+        guides.extend(clip.vocabulary().map(|known| (name.clone(), known.clone())));
+    }
+    let warn = |text: &String| unread::warning("text", text, &guides);
+    let warnings: Vec<String> = args.text.iter().filter_map(warn).collect();
+    for warning in &warnings {
+        printer.warn(warning);
     }
     if args.json {
         let images: Vec<String> = args.images.iter().map(|p| p.display().to_string()).collect();
-        let all = json!({ "images": images, "texts": args.text, "scores": scores });
+        let all = json!({
+            "images": images, "texts": args.text, "scores": scores, "warnings": warnings
+        });
         printer.data(&all.to_string())?;
         return Ok(());
     }

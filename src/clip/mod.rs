@@ -28,9 +28,11 @@ pub mod text;
 pub mod tokenizer;
 mod transformer;
 pub mod vision;
+pub mod vocabulary;
 
 pub use config::{Config, VisionConfig};
 pub use preprocess::{Preprocess, Resize};
+pub use vocabulary::Vocabulary;
 
 use crate::error::Result;
 use crate::torch::TensorMap;
@@ -55,6 +57,7 @@ pub struct Clip {
     vision: Vision,
     text: Option<text::TextTower>,
     logit_scale: f64,
+    vocabulary: Option<Vocabulary>,
 }
 
 impl Clip {
@@ -74,7 +77,7 @@ impl Clip {
         let text = Some(text::TextTower::new(&mut p, &config.text));
         let logit_scale = p.take("logit_scale").double_value(&[]).exp();
         let (kind, device) = (p.kind, p.device);
-        Ok(Self { config, kind, device, vision, text, logit_scale })
+        Ok(Self { config, kind, device, vision, text, logit_scale, vocabulary: None })
     }
 
     /// Features of images, not normalised: `images` [N, 3, R, R] as [`Preprocess`] leaves them, to [N, E].
@@ -110,6 +113,17 @@ impl Clip {
     #[must_use]
     pub fn without_text(self) -> Self {
         Self { text: None, ..self }
+    }
+
+    /// Remembers what it was trained on, in words: the tensors do not tell.
+    #[must_use]
+    pub fn with_vocabulary(self, vocabulary: Option<Vocabulary>) -> Self {
+        Self { vocabulary, ..self }
+    }
+
+    /// What it was trained on, in words, where its file says so.
+    pub fn vocabulary(&self) -> Option<&Vocabulary> {
+        self.vocabulary.as_ref()
     }
 
     /// The factor on cosines that makes logits of them, about 100.

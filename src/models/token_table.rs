@@ -23,17 +23,20 @@ pub(super) struct TokenTable {
 }
 
 impl TokenTable {
-    /// Takes the narrow table out of a file's tensors; `None` for a file with an ordinary one.
+    /// The names that [`TokenTable::find`] reads; no model has tensors of these names.
+    pub(super) const NAMES: [&str; 3] = [IDS, ROWS, OTHER];
+
+    /// The narrow table among a file's tensors; `None` for a file with an ordinary one.
     ///
     /// # Errors
     /// [`Error::Tensors`] when only parts are there, or their shapes disagree.
-    pub(super) fn take(named: &mut Named, path: &Path) -> Result<Option<Self>> {
-        let parts = [IDS, ROWS, OTHER].map(|name| named.entries.remove(name));
+    pub(super) fn find(named: &Named) -> Result<Option<Self>> {
+        let parts = Self::NAMES.map(|name| named.entries.get(name).cloned());
         if parts.iter().all(Option::is_none) {
             return Ok(None);
         }
         let fault = |problem: String| Error::Tensors {
-            what: format!("the token table of `{}`", path.display()),
+            what: format!("the token table of `{}`", named.origin.display()),
             problems: vec![problem],
             hint: Some("the file is damaged or was not written by `scripts/train/clip.py`".into()),
         };

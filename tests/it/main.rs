@@ -3,6 +3,7 @@
 
 mod adapt_run;
 mod bad_input;
+mod cards;
 mod checkpoint;
 mod cli;
 mod clip;
@@ -18,3 +19,4 @@ mod preprocess;
 mod readme;
 mod run_dir;
 mod tokenizer;
+mod vocabulary;

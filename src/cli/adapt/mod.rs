@@ -147,6 +147,9 @@ fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
         RunDir::must_be_free(out)?;
     }
     let prepared = prepare::prepare(&config, args.models_dir.as_deref(), printer)?;
+    for warning in &prepared.manifest.warnings {
+        printer.warn(warning);
+    }
     if args.dry_run {
         return print(printer, &prepared.plan());
     }
@@ -172,6 +175,8 @@ fn resume(path: &PathBuf, args: &AdaptArgs, printer: &Printer) -> crate::Result<
     let mut prepared = prepare::prepare(&config, args.models_dir.as_deref(), printer)?;
     prepared.check_weights(&old_manifest)?;
     prepared.manifest.started.clone_from(&old_manifest.started);
+    // The user has been warned.
+    prepared.manifest.warnings.clone_from(&old_manifest.warnings);
     let from = match snapshot {
         Some(snapshot) => {
             snapshot.check_config(&saved)?;

@@ -1,6 +1,7 @@
 //! A configuration → everything loaded and checked, ready for the first step.
 
 use super::super::printer::Printer;
+use super::super::unread;
 use crate::adapt::direction::{self, Direction};
 use crate::adapt::{Adaptation, Judge};
 use crate::builtin;
@@ -56,13 +57,12 @@ pub(super) fn prepare(
     manifest.weights.push(start_weights.clone());
 
     let targets = config.target_images.as_deref().map(load::image_files).transpose()?;
-    let mut judges = Vec::new();
+    let (mut judges, mut guides) = (Vec::new(), Vec::new());
     let mut config = config.clone();
     for i in 0..config.clip.len() {
-        let path = builtin::resolve_clip(&config.clip[i].model, models_dir)?;
-        if Path::new(&config.clip[i].model).exists()
-            || models_dir.is_some_and(|dir| path.starts_with(dir))
-        {
+        let name = config.clip[i].model.clone();
+        let path = builtin::resolve_clip(&name, models_dir)?;
+        if Path::new(&name).exists() || models_dir.is_some_and(|dir| path.starts_with(dir)) {
             // A resumed run must find it again, from any folder and without `--models-dir`.
             let path = fs_err::canonicalize(&path).while_doing("read", &path)?;
             config.clip[i].model = path.to_string_lossy().into_owned();
@@ -84,7 +84,13 @@ pub(super) fn prepare(
             Some(files) => from_images(&clip, &start, files, &config, resize)?,
             None => Direction::from_phrases(&clip, &config.source, &config.target, &config.losses)?,
         };
+        guides.extend(clip.vocabulary().map(|known| (name, known.clone())));
         judges.push(Judge::new(clip, weight, resize, direction));
+    }
+    if targets.is_none() {
+        for (role, phrase) in [("source", &config.source), ("target", &config.target)] {
+            manifest.warnings.extend(unread::warning(role, phrase, &guides));
+        }
     }
     // On the CPU, so that a GPU does not hold a third generator.
     let base = torch::copy_map(&start.tensors(), Device::Cpu, Kind::Float);
