@@ -589,3 +589,25 @@ def photographic(image, rng):
     elif chance < 0.45:
         image = clip(image * np.float32([rng.uniform(0.7, 1.25), rng.uniform(0.8, 1.2), rng.uniform(0.7, 1.25)]))
     return clip(image)
+
+
+def spoiled(image, rng):
+    """What a generator does when it fools a judge: casts, contrast, sharpening, dots and blotches. Still only a photo."""
+    for kind in rng.choice(6, rng.integers(1, 4), replace=False):
+        if kind == 0:
+            image = image * rng.uniform(0.35, 1.5, 3).astype(np.float32)
+        elif kind == 1:
+            image = saturated(image, rng.uniform(0.6, 2.2), rng.uniform(0.7, 1.3), rng.uniform(0, 360))
+        elif kind == 2:
+            image = clip((clip(image) ** rng.uniform(0.4, 2.2) - 0.5) * rng.uniform(0.5, 2.2) + rng.uniform(0.35, 0.65))
+        elif kind == 3:
+            image = image + rng.uniform(0.5, 2.5) * (image - blur(image, rng.uniform(0.8, 3)))
+        elif kind == 4:
+            period = int(rng.integers(2, 12))
+            tile = np.tile(rng.standard_normal((period, period)), (SIZE // period + 1,) * 2)[:SIZE, :SIZE, None]
+            image = image + rng.uniform(0.02, 0.12) * tile * rng.standard_normal(3)
+        else:
+            for c in range(3):
+                image[..., c] += rng.uniform(0, 0.15) * noise(rng, rng.uniform(1, 8))
+        image = clip(image)
+    return image
