@@ -170,7 +170,7 @@ class Data:
         whats = [self.what(*i) for i in items]
         row = clip_data.unknown()
         row[A["face"]] = 1
-        if self.failures and rng.random() < 0.6:
+        if rng.random() < min(0.6, 0.08 * len(self.failures)):
             failed, source, adapted = self.failures[rng.integers(len(self.failures))]
             ids = rng.integers(0, len(source), 8)
             images += [source[i] for i in ids] + [adapted[i] for i in ids]

@@ -20,6 +20,9 @@ pub struct Config {
     pub schema: u32,
     /// One line for people.
     pub about: String,
+    /// In a preset: the preset below this one, which it changes only where it says so.
+    #[serde(skip_serializing)]
+    pub base: Option<String>,
     /// Generator to start from: a shipped name, a file, or the folder of an earlier run.
     pub generator: String,
     /// The frozen twin, when it is not the start generator itself.
@@ -57,6 +60,7 @@ impl Default for Config {
         Self {
             schema: SCHEMA,
             about: String::new(),
+            base: None,
             generator: "faces64".into(),
             reference: None,
             clip: vec![ClipModel { model: "ViT-B/32".into(), weight: 1.0 }],

@@ -2,6 +2,7 @@
 
 use super::AdaptArgs;
 use crate::builtin;
+use crate::cli::presets;
 use crate::config::layering::Layered;
 use crate::config::{Config, NamedSet};
 use crate::error::{Error, IoContext, Result};
@@ -13,7 +14,7 @@ const SHIPPED_PRESET: &str = "default";
 const PAPER_PRESET: &str = "style";
 
 /// All layers of a new run, not yet resolved, and the name of the preset below them.
-pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, &str)> {
+pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
     let AdaptArgs {
         source,
         target,
@@ -45,11 +46,11 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, &str)> {
         Some(path) => Some((path, fs_err::read_to_string(path).while_doing("read", path)?)),
         None => None,
     };
-    let mut layered = Layered::default();
     let named = file.as_ref().and_then(|(_, text)| generator_in(text));
+    let base = file.as_ref().and_then(|(_, text)| presets::base_of(text));
     let usual = || usual_preset(generator.as_deref().or(named.as_deref()), target.as_deref());
-    let preset = preset.as_deref().unwrap_or_else(usual);
-    layered.overlay_yaml(builtin::preset(preset)?, &format!("preset {preset}"))?;
+    let preset = preset.clone().or(base).unwrap_or_else(|| usual().to_owned());
+    let mut layered = presets::layered(&preset)?;
     if let Some((path, text)) = &file {
         layered.overlay_yaml(text, &path.display().to_string())?;
     }
