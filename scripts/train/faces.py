@@ -13,7 +13,6 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -81,7 +80,7 @@ def figures(trainer, known):
 
 
 def train(trainer, args, log, known, state):
-    """Trains until the images, the minutes or the patience are over."""
+    """Trains until the images or the minutes are over, or a signal asks to stop."""
     stop = training.Stop(args.minutes)
     saving, drawing, measuring = training.Every(4), training.Every(args.sheets), training.Every(args.figures)
     sums, steps, since, busy = {}, 0, time.monotonic(), 0.0
@@ -91,7 +90,10 @@ def train(trainer, args, log, known, state):
 
     while trainer.images < trainer.planned and not stop:
         start = time.monotonic()
-        for name, value in trainer.train_step().items():
+        values = trainer.train_step()
+        if not values["loss"].isfinite():
+            raise SystemExit("the loss is no longer finite: --resume goes on from the last saved state")
+        for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value
         steps += 1
         elapsed = time.monotonic() - start
@@ -101,8 +103,6 @@ def train(trainer, args, log, known, state):
             means = {name: float(total) / steps for name, total in sums.items()}
             rate = steps * trainer.batch / busy
             log.write("step", step=trainer.step, images=trainer.images, rate=rate, **means)
-            if not np.isfinite(means["loss"]):
-                raise SystemExit("the loss is no longer finite; the last saved state is kept")
             sums, steps, busy = {}, 0, 0.0
         if saving.due():
             keep()
@@ -147,7 +147,7 @@ def main():
     photos, held_out, facts = faces_data.load(args.data, side, args.state / f"photos_{side}.npy")
     trainer = Trainer(args, photos)
     if args.resume or args.report:
-        trainer.restore(torch.load(args.state / "state.pt", map_location=trainer.device, weights_only=False))
+        trainer.restore(torch.load(args.state / "state.pt", map_location="cpu", weights_only=False))
     elif (args.state / "state.pt").exists():
         raise SystemExit(f"{args.state} holds a training: --resume it, or name another folder")
     log.write("start", images=trainer.images, planned=args.images, origin=trainer.origin, **facts)

@@ -69,7 +69,10 @@ def is_held_out(name):
 
 
 def load(path, side, cache):
-    """Training and held-out photos as uint8 arrays (count, side, side, 3), and a count of what was left out."""
+    """Training and held-out photos as uint8 arrays (count, side, side, 3), and a count of what was left out.
+
+    `cache` keeps them for the next time, whatever becomes of `path`.
+    """
     cache = Path(cache)
     meta = cache.with_suffix(".json")
     if cache.exists() and meta.exists():

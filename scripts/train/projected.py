@@ -155,6 +155,7 @@ class Moments(nn.Module):
 
     def __init__(self, maps):
         super().__init__()
+        self.maps = len(maps)
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
         for index, features in enumerate(maps):
             self.register_buffer(f"mean_{index}", torch.zeros_like(features[0]))
@@ -162,12 +163,11 @@ class Moments(nn.Module):
 
     def scales(self):
         """Mean and variance of each map."""
-        buffers = dict(self.named_buffers())
-        return [(buffers[f"mean_{i}"], buffers[f"variance_{i}"]) for i in range((len(buffers) - 1) // 2)]
+        return [(getattr(self, f"mean_{i}"), getattr(self, f"variance_{i}")) for i in range(self.maps)]
 
     @torch.no_grad()
     def update(self, maps):
-        """Takes in a batch of photos."""
+        """Takes in a batch of photos. The first batches' variance is about their own mean, later ones' about ours."""
         self.count += 1
         weight = max(1 / int(self.count), 0.01)
         for features, (mean, variance) in zip(maps, self.scales()):
