@@ -181,9 +181,18 @@ fn directional(judges: &[&Testimony]) -> Directional {
     Directional {
         spread: Spread::of(&per_sample(judges)),
         of_the_mean_edit: judges.iter().map(edit).sum::<f64>() / n,
+        edit_length: judges.iter().map(|t| edit_length(t)).sum::<Option<f64>>().map(|sum| sum / n),
         unchanged_images: of_view(0),
         by_view,
     }
+}
+
+/// See [`Directional::edit_length`].
+fn edit_length(judge: &Testimony) -> Option<f64> {
+    let (source, adapted) = &judge.seen.shown;
+    let lengths = (adapted - source).norm_scalaropt_dim(2.0, [1i64].as_slice(), false);
+    let between = diversity(source, adapted).source;
+    (between > 1e-9).then(|| lengths.mean(Kind::Double).double_value(&[]) / between)
 }
 
 /// Mean probabilities `[N, K]` of all phrases, for the source and the adapted images.

@@ -79,6 +79,10 @@ pub struct Directional {
     pub spread: Spread,
     /// Of the mean edit: higher, since what differs from sample to sample cancels out.
     pub of_the_mean_edit: f64,
+    /// How long edits are: mean distance of an adapted image to its source, in units of the mean distance of two source
+    /// images. A cosine knows no length; a training that hardly began can have a good one. `null` when source images
+    /// do not differ.
+    pub edit_length: Option<f64>,
     /// Of the images as they are, which the training saw, too.
     pub unchanged_images: f64,
     /// Mean over the samples in each view.

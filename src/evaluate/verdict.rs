@@ -125,3 +125,68 @@ fn diversity(report: &Report) -> Finding {
     let remark = if verdict == Verdict::Ok { String::new() } else { remark };
     Finding { figure: "diversity", verdict, remark }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clip::Clip;
+    use crate::evaluate::{Evaluation, Judge, as_saved};
+    use crate::rng;
+    use tch::{Device, Kind, Tensor};
+
+    /// A shipped CLIP; the images are noise to it, but it tells them apart.
+    fn judge(phrases: &[String]) -> Judge {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/clip_rn_a.safetensors");
+        let (clip, _): (Clip, _) =
+            crate::models::open_clip(path.as_ref(), Kind::Float, Device::Cpu).unwrap();
+        Judge::new("judge", false, clip, phrases).unwrap()
+    }
+
+    fn verdicts(source: &Tensor, adapted: &Tensor) -> Vec<(&'static str, Verdict)> {
+        let phrases = ["photo", "sketch", "clown"].map(str::to_owned);
+        let mut evaluation = Evaluation::new(vec![judge(&phrases)], phrases.into()).unwrap();
+        for i in 0..2 {
+            evaluation.look(&source.narrow(0, 4 * i, 4), &adapted.narrow(0, 4 * i, 4)).unwrap();
+        }
+        let (report, samples) = evaluation.finish().unwrap();
+        assert_eq!((report.samples, samples.directional.len()), (8, 8));
+        findings(&report).into_iter().map(|f| (f.figure, f.verdict)).collect()
+    }
+
+    fn images() -> Tensor {
+        let mut stream = rng::stream(0, 0, "verdict");
+        let coarse = stream.uniform(-1.0, 1.0, &[8, 3, 8, 8], Kind::Float, Device::Cpu);
+        as_saved(&coarse.upsample_bilinear2d([64, 64], false, None, None))
+    }
+
+    #[test]
+    fn nothing_done_keeps_identity_and_diversity_but_goes_nowhere() {
+        let x = images();
+        let found = verdicts(&x, &x);
+        for figure in ["identity", "diversity", "high_frequency"] {
+            assert!(found.contains(&(figure, Verdict::Ok)), "{found:?}");
+        }
+        assert!(found.contains(&("directional", Verdict::Alarm)), "{found:?}");
+    }
+
+    #[test]
+    fn one_image_for_all_is_an_alarm_and_so_is_speckle() {
+        let x = images();
+        let one = x.narrow(0, 0, 1).repeat([8, 1, 1, 1]);
+        let found = verdicts(&x, &one);
+        for figure in ["identity", "diversity"] {
+            assert!(found.contains(&(figure, Verdict::Alarm)), "{found:?}");
+        }
+        let noise = rng::stream(0, 1, "verdict").normal(&[8, 3, 64, 64], Kind::Float, Device::Cpu);
+        let found = verdicts(&x, &as_saved(&(&x + noise * 0.5)));
+        assert!(found.contains(&("high_frequency", Verdict::Alarm)), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_no_number_is_an_alarm() {
+        assert_eq!(Verdict::at_least(f64::NAN, 0.5, 0.2), Verdict::Alarm);
+        assert_eq!(Verdict::at_most(f64::NAN, 0.5, 1.0), Verdict::Alarm);
+        assert_eq!(Verdict::at_most(0.7, 0.5, 1.0), Verdict::Weak);
+        assert_eq!(Verdict::at_least(0.5, 0.5, 0.2), Verdict::Ok);
+    }
+}

@@ -1,6 +1,6 @@
 //! `nada evaluate` on a short adaptation of the shipped models: what it prints and writes, and what it refuses.
 
-use crate::command::{Ran, listing, nada};
+use crate::command::{Ran, command, listing, nada};
 use nada::imaging::load::open_image;
 use serde_json::Value;
 use std::path::Path;
@@ -196,4 +196,31 @@ fn wrong_requests_are_refused_before_any_work() {
     at(&["run", "--target", "photo"]).refused(2, &["source and the target are the same"]);
     at(&["run", "--out", "run/config.yaml"]).refused(2, &["is a file"]);
     assert!(!unfinished.join("evaluation").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_writes_nothing() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Command, Stdio};
+    let args =
+        ["evaluate", "run", "--samples", "20000", "--phrases", "a,b", "--out", "stopped", "-v"];
+    let mut child = command(folder().path(), &args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("reads 4 phrases") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it ended early");
+    }
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("nothing is written"), "{rest}");
+    assert!(!folder().path().join("stopped").exists());
 }

@@ -64,6 +64,13 @@ pub(super) fn table(document: &Document<'_>) -> String {
     figure("", "  eight of ten", tenths, "");
     let mean = format!("{:.3}", direction.of_the_mean_edit);
     figure("", "  of the mean edit", mean, "what all samples have in common");
+    let length = direction.edit_length.map_or("unknown".into(), |l| format!("{l:.2} x"));
+    figure(
+        "",
+        "  length of the edits",
+        length,
+        "from a source image to its partner, in distances of two source images",
+    );
     each_judge(report, &mut figure, |j| format!("{:.3}", j.directional.spread.mean));
 
     let (now, before) = (&report.zero_shot, &report.zero_shot_before);
