@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clip;
 pub mod config;
 pub mod error;
+pub mod evaluate;
 pub mod imaging;
 pub mod models;
 pub mod rng;

@@ -4,6 +4,7 @@
 //! paths) before any work begins. stdout carries data (paths, tables, JSON), stderr everything else.
 
 mod adapt;
+mod evaluate;
 mod generate;
 mod inspect;
 mod outputs;
@@ -54,6 +55,8 @@ enum Command {
     Adapt(Box<adapt::AdaptArgs>),
     /// Make images with a generator or a finished run
     Generate(Box<generate::GenerateArgs>),
+    /// Say how well a finished run went: figures, verdicts and a sheet of pictures
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Say how well images and phrases agree, as CLIP sees it
     Score(score::ScoreArgs),
     /// Say what a file of weights or a run holds
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Adapt(args) => adapt::run(*args, &printer),
         Command::Generate(args) => generate::run(&args, &printer),
+        Command::Evaluate(args) => evaluate::run(&args, &printer),
         Command::Score(args) => score::run(&args, &printer),
         Command::Inspect(args) => inspect::run(&args, &printer),
         Command::Presets(args) => presets::run(&args, &printer),

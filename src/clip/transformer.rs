@@ -160,6 +160,12 @@ impl Transformer {
         self.blocks.iter().fold(xs.shallow_clone(), |xs, block| block.forward(&xs, causal))
     }
 
+    /// What the first half of the blocks makes of tokens, without a mask: `[N, T, C]` to `[N, T, C]`.
+    pub(super) fn forward_half(&self, xs: &Tensor) -> Tensor {
+        let half = &self.blocks[..self.blocks.len().div_ceil(2)];
+        half.iter().fold(xs.shallow_clone(), |xs, block| block.forward(&xs, false))
+    }
+
     /// The first token of [`Transformer::forward`] without a mask: `[N, T, C]` to `[N, C]`.
     pub(super) fn forward_first(&self, xs: &Tensor) -> Tensor {
         let Some((last, rest)) = self.blocks.split_last() else { return xs.select(1, 0) };

@@ -42,6 +42,18 @@ impl VisionTransformer {
         self.ln_post.forward(&self.transformer.forward_first(&xs)).matmul(&self.proj)
     }
 
+    /// The patches in the middle of the tower, where places still mean places: normalised images `[N, 3, R, R]` to
+    /// `[N, C, R/P, R/P]`.
+    ///
+    /// # Panics
+    /// As [`VisionTransformer::forward`].
+    pub fn middle(&self, images: &Tensor) -> Tensor {
+        let xs = self.transformer.forward_half(&self.ln_pre.forward(&self.embed(images)));
+        let (n, tokens, c) = xs.size3().expect("tokens have three dimensions");
+        let rows = images.size()[2] / self.patch;
+        xs.narrow(1, 1, tokens - 1).transpose(1, 2).reshape([n, c, rows, -1])
+    }
+
     /// The class token and the patches, with their positions: `[N, 3, R, R]` to `[N, 1 + patches, C]`.
     ///
     /// A convolution whose stride is its size is one product of matrices; as such it is two to five times faster

@@ -3,12 +3,14 @@
 //! - [`load`]: image files from anywhere, with limits and clear refusals
 //! - [`grid`]: rows of images with captions (`before_after.png`, `samples/`)
 //! - [`plot`]: curves over the steps (`loss.png`)
+//! - [`bars`]: histograms, shares, and pictures put together (`evaluation/sheet.png`)
 //! - [`heatmap`]: which layers trained when (`layers.png`)
 //! - [`save`]: PNG with text inside, animated GIF
 //!
 //! Tensors are `[N, 3, H, W]` in [-1, 1]; pictures are [`image::RgbImage`], 8 bit sRGB.
 
 mod axis;
+pub mod bars;
 mod canvas;
 mod caption;
 pub mod grid;

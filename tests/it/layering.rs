@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "clip",
             "config",
             "error",
+            "evaluate",
             "imaging",
             "models",
             "rng",
@@ -26,6 +27,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // The table of losses and their weights is shared with the configuration.
     ("adapt", &["clip", "config", "error", "rng", "stylegan2", "torch"]),
+    // Texts become directions in the evaluation as they do in the training.
+    ("evaluate", &["adapt", "clip", "error", "rng", "stylegan2", "torch"]),
     // The types of a step's report are adapt's.
     (
         "run_dir",

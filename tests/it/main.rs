@@ -9,6 +9,7 @@ mod cli;
 mod clip;
 mod command;
 mod common;
+mod evaluate;
 mod generator;
 mod imaging;
 mod layering;
