@@ -10,7 +10,6 @@ use crate::evaluate::{Evaluation, Judge, Pairs, phrases};
 use crate::models::{self, Origin};
 use crate::run_dir::{Manifest, RunDir, Weights};
 use crate::torch;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
@@ -140,8 +139,9 @@ impl Inputs {
             opened.push((name, guided, clip, origin));
         }
         let others = self.phrases.clone().unwrap_or_else(|| {
+            let read = opened.iter().filter_map(|(_, _, clip, _)| clip.vocabulary());
             let known: Vec<String> =
-                opened.iter().filter_map(|(.., o)| known_phrases(&o.metadata)).flatten().collect();
+                read.flat_map(|v| v.phrases().map(str::to_owned).collect::<Vec<_>>()).collect();
             if known.is_empty() { phrases::USUAL.map(str::to_owned).into() } else { known }
         });
         let phrases = phrases::around(&self.source, &self.target, others);
@@ -153,13 +153,6 @@ impl Inputs {
         }
         Ok((judges, phrases))
     }
-}
-
-/// The phrases that a CLIP's file says it was trained with: a JSON list of strings called `phrases` in its metadata.
-fn known_phrases(metadata: &BTreeMap<String, String>) -> Option<Vec<String>> {
-    serde_json::from_str(metadata.get("phrases")?)
-        .ok()
-        .filter(|known: &Vec<String>| !known.is_empty())
 }
 
 /// A name as it stands, a path by its file; a second one of the same name gets a number.
@@ -215,14 +208,6 @@ mod tests {
         for wrong in ["phrases.txt", ",", "sketch"] {
             assert_eq!(read_phrases(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_clip_that_knows_its_phrases_is_asked() {
-        let with = |text: &str| BTreeMap::from([("phrases".to_owned(), text.to_owned())]);
-        assert_eq!(known_phrases(&with(r#"["photo","clown"]"#)).unwrap(), ["photo", "clown"]);
-        assert_eq!(known_phrases(&with("photo, clown")), None);
-        assert_eq!(known_phrases(&BTreeMap::new()), None);
     }
 
     #[test]
