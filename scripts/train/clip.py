@@ -43,6 +43,8 @@ TINY = {
 EVERY = {"rn": 1, "vit": 2}  # a ViT's step costs twice a ResNet's and teaches less: it takes every second batch
 # Styles that no cast of colour makes.
 SPOILED = "pencil charcoal ink cartoon anime comic popart oil watercolor vangogh pixel mosaic stained marble neon ukiyo".split()
+# Styles that keep their name under any tint.
+ANY_TINT = "photo cartoon anime comic popart oil pixel mosaic stained neon glasses sunglasses pcartoon ppaint em3d".split()
 TAU = 0.1  # temperature of the pair loss
 
 
@@ -214,13 +216,13 @@ def retinted(x, rng):
     return torch.where((turn == 0).view(n, 1, 1, 1), x * gain, x).clamp(0, 1)
 
 
-def chaff(x, photos, rng):
+def chaff(x, free, rng):
     """What a picture may suffer without changing its style: light, tint, blur, noise, dots, grids.
 
-    `photos` says which are photos: they take any tint; drawings keep theirs.
+    `free` says which may have any tint: photos, and the styles that colour does not make; a sketch keeps its grey.
     """
     n = len(x)
-    k = torch.from_numpy(photos & (rng.random(n) < 0.45))
+    k = torch.from_numpy(free & (rng.random(n) < 0.45))
     x[k] = retinted(x[k], rng)
     u = lambda lo, hi, c=1: torch.from_numpy(rng.uniform(lo, hi, (n, c, 1, 1))).float()  # noqa: E731
     x = x * u(0.85, 1.15)
@@ -317,7 +319,7 @@ class Trainer:
         lost = slice(n - 16, n - 8), slice(n - 8, n)
         styles_of = np.array([w[0] for w in whats])
         x = warp(images, [*pairs, lost], rng)
-        x = chaff(x, styles_of == INDEX["photo"], rng).to(args.device)
+        x = chaff(x, np.isin(styles_of, [INDEX[s] for s in ANY_TINT]), rng).to(args.device)
         rows = np.stack([w[1] for w in whats])
         # captions for most images; failures get none
         usable = np.flatnonzero(styles_of >= 0)
