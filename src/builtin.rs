@@ -81,7 +81,7 @@ pub struct Shipped {
 }
 
 /// The shipped models, by name: each `NAME.safetensors` in [`checkpoints_dir`]. Files that begin with `clip_` are CLIP
-/// models, and are named with dashes: `clip_rn_a.safetensors` is `clip-rn-a`.
+/// models, and are named with dashes: `clip_rn.safetensors` is `clip-rn`.
 pub fn models() -> Vec<Shipped> {
     models_in(checkpoints_dir().as_deref())
 }
@@ -289,7 +289,7 @@ mod tests {
 
     fn shipped() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for name in [SIGN, "clip_rn_a.safetensors", "clip_rn_b.safetensors", "README.md"] {
+        for name in [SIGN, "clip_rn.safetensors", "clip_vit.safetensors", "README.md"] {
             touch(&folder.path().join(name));
         }
         folder
@@ -362,7 +362,7 @@ mod tests {
         );
         assert!(message.ends_with("the shipped generators are `faces64`"), "{message}");
         // A CLIP is no generator.
-        assert!(resolve_generator_in("clip-rn-a", Some(folder.path())).is_err());
+        assert!(resolve_generator_in("clip-rn", Some(folder.path())).is_err());
         let message = text(&resolve_generator_in("faces64", None).unwrap_err());
         assert!(message.contains("NADA_CHECKPOINTS"), "{message}");
     }
@@ -372,7 +372,7 @@ mod tests {
         let (folder, models) = (shipped(), tempfile::tempdir().unwrap());
         let resolve =
             |asked: &str| resolve_clip_in(asked, Some(models.path()), Some(folder.path()));
-        assert_eq!(resolve("clip-rn-a").unwrap(), folder.path().join("clip_rn_a.safetensors"));
+        assert_eq!(resolve("clip-rn").unwrap(), folder.path().join("clip_rn.safetensors"));
         let message = text(&resolve("ViT-L/14@336px").unwrap_err());
         for part in [
             "ViT-L-14-336px.pt`",
@@ -389,7 +389,7 @@ mod tests {
         let message = text(&resolve("ViT-B/23").unwrap_err());
         assert!(message.contains("did you mean `ViT-B/32`"), "{message}");
         assert!(
-            message.contains("the shipped CLIP models are `clip-rn-a`, `clip-rn-b`"),
+            message.contains("the shipped CLIP models are `clip-rn`, `clip-vit`"),
             "{message}"
         );
         assert!(

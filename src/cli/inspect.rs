@@ -20,7 +20,7 @@ use tch::Kind;
 #[command(after_long_help = "Examples:
   nada inspect ffhq.pt
   nada inspect runs/sketch
-  nada inspect clip-rn-a --tensors --json")]
+  nada inspect clip-rn --tensors --json")]
 pub(super) struct InspectArgs {
     /// A checkpoint file, the folder of a run, or a shipped name
     #[arg(value_name = "FILE|RUN")]

@@ -136,7 +136,7 @@ mod tests {
 
     /// A shipped CLIP; the images are noise to it, but it tells them apart.
     fn judge(phrases: &[String]) -> Judge {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/clip_rn_a.safetensors");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/checkpoints/clip_rn.safetensors");
         let (clip, _): (Clip, _) =
             crate::models::open_clip(path.as_ref(), Kind::Float, Device::Cpu).unwrap();
         Judge::new("judge", false, clip, phrases).unwrap()

@@ -204,14 +204,14 @@ fn a_preset_a_model_or_a_key_that_does_not_exist() {
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["presets", "in-domian"], WRONG, &["did you mean `in-domain`?"]);
     refused_adapt(&["--target", "a", "--generator", "face64"], WRONG, &["did you mean `faces64`?"]);
-    refused_adapt(&["--target", "a", "--clip", "clip-rn-c"], WRONG, &["did you mean `clip-rn-a`"]);
+    refused_adapt(&["--target", "a", "--clip", "clip-rn-c"], WRONG, &["did you mean `clip-rn`"]);
     refused_adapt(
         &["--target", "a", "--clip", "ViT-B/32"],
         WRONG,
         &["no-models/ViT-B-32.pt", "--models-dir"],
     );
     refused_adapt(
-        &["--target", "a", "--clip", "clip-rn-a=much"],
+        &["--target", "a", "--clip", "clip-rn=much"],
         WRONG,
         &["the weight `much` is no number"],
     );

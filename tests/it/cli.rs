@@ -146,7 +146,7 @@ fn score_knows_a_face_from_a_sketch_of_one() {
     let scores = json(&ran.stdout);
     assert_eq!(scores["images"][1], "faces/000001.png");
     assert_eq!(scores["texts"][0], "a photo of a face");
-    for model in ["clip-rn-a", "clip-rn-b"] {
+    for model in ["clip-rn", "clip-vit"] {
         let rows = scores["scores"][model].as_array().unwrap();
         assert_eq!(rows.len(), 2);
         for row in rows {
@@ -154,10 +154,10 @@ fn score_knows_a_face_from_a_sketch_of_one() {
             assert!(photo > sketch && photo <= 1.0 && sketch >= -1.0, "{model}: {photo} {sketch}");
         }
     }
-    let ran = nada(folder.path(), &[&args[..], &["--clip", "clip-rn-b"]].concat()).done();
+    let ran = nada(folder.path(), &[&args[..], &["--clip", "clip-vit"]].concat()).done();
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 3);
-    assert!(lines[0].starts_with("clip-rn-b"));
+    assert!(lines[0].starts_with("clip-vit"));
     let (photo, sketch) = (lines[0].find("a photo").unwrap(), lines[0].find("a sketch").unwrap());
     let cell = &lines[1][photo..sketch];
     assert!(cell.trim_end().ends_with('*'), "{}", ran.stdout);
@@ -197,7 +197,7 @@ fn inspect_tells_a_clip_and_what_it_does_not_know() {
     assert_eq!(facts["network"], "clip");
     assert_eq!(facts["image_tower"]["kind"], "vision transformer");
     assert!(facts["vocabulary"].is_number() && facts["text_tower"]["context"].is_number());
-    let text = nada(folder.path(), &["inspect", "clip-rn-a"]).done().stdout;
+    let text = nada(folder.path(), &["inspect", "clip-rn"]).done().stdout;
     assert!(text.contains("ResNet") && text.contains("49408"), "{text}");
 
     let unknown = golden_path("generator32", "io.safetensors").display().to_string();
@@ -219,7 +219,7 @@ fn presets_are_listed_and_printed_as_they_stand() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), nada::builtin::presets().len() + 1);
     assert!(
-        lines[1].starts_with("default") && lines[1].contains("clip-rn-a + clip-rn-b"),
+        lines[1].starts_with("default") && lines[1].contains("clip-rn + clip-vit"),
         "{}",
         lines[1]
     );

@@ -154,13 +154,13 @@ fn people_get_a_table_and_may_ask_again() {
 fn a_judge_that_did_not_guide_is_heard_alone() {
     // Another file with other bytes: the first judge once more, in another dress.
     let folder = folder();
-    let shipped = format!("{}/checkpoints/clip_rn_b.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let shipped = format!("{}/checkpoints/clip_vit.safetensors", env!("CARGO_MANIFEST_DIR"));
     let mut clip = tch::Tensor::read_safetensors(shipped).unwrap();
-    for (_, tensor) in &mut clip {
+    for (_, tensor) in clip.iter_mut().filter(|(_, tensor)| tensor.is_floating_point()) {
         *tensor = tensor.to_kind(tch::Kind::Float);
     }
     tch::Tensor::write_safetensors(&clip, folder.path().join("other.safetensors")).unwrap();
-    let args = ["--clip", "clip-rn-b", "--clip", "other.safetensors", "--out", "held", "--json"];
+    let args = ["--clip", "clip-vit", "--clip", "other.safetensors", "--out", "held", "--json"];
     let ran = evaluate(&args).done();
     let all = json(&ran);
     assert_eq!(all["heard"], serde_json::json!(["other"]));
