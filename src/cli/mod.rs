@@ -4,6 +4,7 @@
 //! paths) before any work begins. stdout carries data (paths, tables, JSON), stderr everything else.
 
 mod adapt;
+mod compare;
 mod evaluate;
 mod generate;
 mod inspect;
@@ -57,6 +58,8 @@ enum Command {
     Generate(Box<generate::GenerateArgs>),
     /// Say how well a finished run went: figures, verdicts and a sheet of pictures
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// Put runs that share a generator on one sheet: the source above, a labelled row per run
+    Compare(Box<compare::CompareArgs>),
     /// Say how well images and phrases agree, as CLIP sees it
     Score(score::ScoreArgs),
     /// Say what a file of weights or a run holds
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Adapt(args) => adapt::run(*args, &printer),
         Command::Generate(args) => generate::run(&args, &printer),
         Command::Evaluate(args) => evaluate::run(&args, &printer),
+        Command::Compare(args) => compare::run(&args, &printer),
         Command::Score(args) => score::run(&args, &printer),
         Command::Inspect(args) => inspect::run(&args, &printer),
         Command::Presets(args) => presets::run(&args, &printer),

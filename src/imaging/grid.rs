@@ -13,6 +13,10 @@ const MIN_CONTENT: u32 = 320;
 /// The width that a row should have: what a web page or a note shows without scaling.
 const COMFORTABLE_ROW: u32 = 960;
 const LEFT_LABEL_LETTERS: &str = "0123456789abcd";
+/// A column of captions is at most so wide; longer words are elided.
+const COLUMN_LETTERS: &str = "0123456789abcdefghijklmn";
+/// Larger images are reduced to this side.
+const LARGEST: u32 = 512;
 const MAX_PIXELS: u64 = 1 << 28;
 
 /// Where the labels of rows stand.
@@ -25,6 +29,9 @@ pub enum Labels {
     Left,
     /// Over the row, in one line.
     Above,
+    /// At the left as a caption: all of it, wrapped, with its notes. The column is as wide as words and notes need, and
+    /// a row grows with its caption.
+    Column,
 }
 
 /// Rows of images under a title, each row with a label.
@@ -58,7 +65,18 @@ pub struct Grid {
 #[derive(Clone, Debug)]
 struct Row {
     label: String,
+    notes: Vec<String>,
     images: Vec<RgbImage>,
+    /// Begins a block of rows.
+    apart: bool,
+}
+
+impl Row {
+    /// Label and notes in one line.
+    fn line(&self) -> String {
+        let parts = std::iter::once(&self.label).chain(&self.notes).map(String::as_str);
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+    }
 }
 
 impl Grid {
@@ -88,8 +106,28 @@ impl Grid {
 
     /// One more row; an empty `label` takes no room.
     #[must_use]
-    pub fn row(mut self, label: impl Into<String>, images: Vec<RgbImage>) -> Self {
-        self.rows.push(Row { label: label.into(), images });
+    pub fn row(self, label: impl Into<String>, images: Vec<RgbImage>) -> Self {
+        self.noted_row(label, Vec::new(), images)
+    }
+
+    /// As [`Grid::row`], with small lines under the label; [`Labels::Left`] has no room for them.
+    #[must_use]
+    pub fn noted_row(
+        mut self,
+        label: impl Into<String>,
+        notes: Vec<String>,
+        images: Vec<RgbImage>,
+    ) -> Self {
+        self.rows.push(Row { label: label.into(), notes, images, apart: false });
+        self
+    }
+
+    /// The last row begins a block: there is more room over it.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        if let Some(row) = self.rows.last_mut() {
+            row.apart = true;
+        }
         self
     }
 
@@ -121,7 +159,7 @@ impl Grid {
         let cell = if self.native { largest } else { comfortable(largest, columns) };
 
         let left = self.labels_left();
-        let label_width = if left { self.left_label_width() } else { 0 };
+        let label_width = if left { self.left_label_width(cell.1) } else { 0 };
         let label_room = if label_width > 0 { label_width + 16 } else { 0 };
         let row_width = label_room + columns.saturating_mul(cell.0 + GAP) - GAP;
         let content = row_width.max(MIN_CONTENT);
@@ -131,9 +169,21 @@ impl Grid {
         let title_height = block_height(&title, TITLE, 12);
         let footer_height = block_height(&footer, SMALL, 8);
         let over =
-            |row: &Row| if left || row.label.is_empty() { 0 } else { LABEL.line_height() + 4 };
-        let rows_height: u32 =
-            self.rows.iter().enumerate().map(|(i, r)| cell.1 + over(r) + space(i, over(r))).sum();
+            |row: &Row| if left || row.line().is_empty() { 0 } else { LABEL.line_height() + 4 };
+        let column = self.labels == Labels::Column;
+        let captions: Vec<Caption> = self
+            .rows
+            .iter()
+            .map(|row| match (left, column) {
+                (false, _) => Caption::default(),
+                (true, true) => Caption::full(row, label_width),
+                (true, false) => Caption::beside(row, label_width, cell.1),
+            })
+            .collect();
+        // Only a column may make its row higher.
+        let high = |i: usize| if column { cell.1.max(captions[i].height()) } else { cell.1 };
+        let rows = self.rows.iter().enumerate();
+        let rows_height: u32 = rows.map(|(i, r)| high(i) + over(r) + space(i, r, over(r))).sum();
         let (width, height) =
             (content + 2 * MARGIN, rows_height + title_height + footer_height + 2 * MARGIN);
         if u64::from(width) * u64::from(height) > MAX_PIXELS {
@@ -148,32 +198,25 @@ impl Grid {
         write_lines(&mut canvas, &title, TITLE, MARGIN, y);
         y += title_height;
         for (i, row) in self.rows.iter().enumerate() {
-            y += space(i, over(row));
+            y += space(i, row, over(row));
             if left {
-                let lines = LABEL.wrap(&row.label, label_width, lines_beside(cell.1));
-                let height = lines.len() as u32 * LABEL.line_height();
-                write_lines(
-                    &mut canvas,
-                    &lines,
-                    LABEL,
-                    MARGIN,
-                    y + (cell.1 - height.min(cell.1)) / 2,
-                );
-            } else if !row.label.is_empty() {
-                let line = LABEL.elide(&row.label, content);
+                let above = (high(i) - captions[i].height().min(high(i))) / 2;
+                captions[i].write(&mut canvas, MARGIN, y + above);
+            } else if over(row) > 0 {
+                let line = LABEL.elide(&row.line(), content);
                 LABEL.write(&mut canvas, MARGIN, y, &line);
                 y += over(row);
             }
             for (column, image) in row.images.iter().enumerate() {
                 let image = if self.native { image.clone() } else { fit(image, cell) };
                 let x = MARGIN + label_room + column as u32 * (cell.0 + GAP);
-                let (x, y) = (x + (cell.0 - image.width()) / 2, y + (cell.1 - image.height()) / 2);
+                let (x, y) = (x + (cell.0 - image.width()) / 2, y + (high(i) - image.height()) / 2);
                 canvas.paste(&image, x, y);
                 // A sketch is mostly paper: its edge must be seen on paper.
                 let area = Area { x, y, w: image.width(), h: image.height() };
                 canvas.frame(area, HAIRLINE);
             }
-            y += cell.1;
+            y += high(i);
         }
         write_lines(&mut canvas, &footer, SMALL, MARGIN, y + 8);
         Ok(canvas.into_image())
@@ -181,31 +224,56 @@ impl Grid {
 
     fn labels_left(&self) -> bool {
         match self.labels {
-            Labels::Left => true,
+            Labels::Left | Labels::Column => true,
             Labels::Above => false,
             Labels::Auto => {
                 let limit = 2 * LABEL.width(LEFT_LABEL_LETTERS);
-                self.rows.iter().all(|r| LABEL.width(&r.label) <= limit)
+                self.rows.iter().all(|r| r.notes.is_empty() && LABEL.width(&r.label) <= limit)
             }
         }
     }
 
-    fn left_label_width(&self) -> u32 {
-        let most = LABEL.width(LEFT_LABEL_LETTERS);
-        self.rows
-            .iter()
-            .flat_map(|r| LABEL.wrap(&r.label, most, usize::MAX))
-            .map(|line| LABEL.width(&line))
-            .max()
-            .unwrap_or(0)
+    fn left_label_width(&self, high: u32) -> u32 {
+        let least = LABEL.width(LEFT_LABEL_LETTERS);
+        if self.labels == Labels::Column {
+            return self.column_width(least, high);
+        }
+        self.widest_line(least)
+    }
+
+    /// What the lines of the labels take when they are wrapped to `most`.
+    fn widest_line(&self, most: u32) -> u32 {
+        let lines = self.rows.iter().flat_map(|r| LABEL.wrap(&r.label, most, usize::MAX));
+        lines.map(|line| LABEL.width(&line)).max().unwrap_or(0)
+    }
+
+    /// The narrowest column that breaks no word and whose captions are no higher than the images, if there is one.
+    fn column_width(&self, least: u32, high: u32) -> u32 {
+        let most = LABEL.width(COLUMN_LETTERS);
+        let words = self.rows.iter().flat_map(|r| r.label.split_whitespace());
+        let words = words.map(|word| LABEL.width(word)).max().unwrap_or(0);
+        let notes = self.rows.iter().flat_map(|r| &r.notes).map(|note| SMALL.width(note));
+        let notes = notes.max().unwrap_or(0).min(most);
+        let fits = |width: u32| self.rows.iter().all(|r| Caption::full(r, width).height() <= high);
+        let step = LABEL.width("n").max(1) as usize;
+        let mut widths = (words.clamp(least, most).max(notes)..=most).step_by(step);
+        self.widest_line(widths.find(|width| fits(*width)).unwrap_or(most)).max(notes)
+    }
+}
+
+/// An image no larger than a grid shows it, so that many can wait in memory.
+pub fn reduced(image: RgbImage) -> RgbImage {
+    match image.dimensions() {
+        (w, h) if w.max(h) > LARGEST => fit(&image, comfortable((w, h), 1)),
+        _ => image,
     }
 }
 
 /// The size at which images of `largest` are shown, `columns` beside each other.
 fn comfortable((w, h): (u32, u32), columns: u32) -> (u32, u32) {
     let side = w.max(h);
-    if side > 512 {
-        let reduce = |v: u32| (u64::from(v) * 512 / u64::from(side)).max(1) as u32;
+    if side > LARGEST {
+        let reduce = |v: u32| (u64::from(v) * u64::from(LARGEST) / u64::from(side)).max(1) as u32;
         return (reduce(w), reduce(h));
     }
     // Beyond three times, smoothing shows more blur than image.
@@ -228,17 +296,49 @@ fn fit(image: &RgbImage, cell: (u32, u32)) -> RgbImage {
     image::imageops::resize(image, w, h, FilterType::CatmullRom)
 }
 
-/// Room over row `i`: more where a caption belongs to the row below it.
-fn space(i: usize, caption: u32) -> u32 {
+/// Room over row `i`: more where a caption belongs to the row below it, or a block begins.
+fn space(i: usize, row: &Row, caption: u32) -> u32 {
     match (i, caption) {
         (0, _) => 0,
+        _ if row.apart => 28,
         (_, 0) => GAP,
         _ => 12,
     }
 }
 
-fn lines_beside(height: u32) -> usize {
-    (height / LABEL.line_height()).max(1) as usize
+/// What stands beside a row.
+#[derive(Default)]
+struct Caption {
+    label: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Caption {
+    /// The label in as many lines as fit beside images of this height.
+    fn beside(row: &Row, width: u32, height: u32) -> Self {
+        let lines = (height / LABEL.line_height()).max(1) as usize;
+        Self { label: LABEL.wrap(&row.label, width, lines), notes: Vec::new() }
+    }
+
+    /// All of it.
+    fn full(row: &Row, width: u32) -> Self {
+        let notes = row.notes.iter().map(|note| SMALL.elide(note, width)).collect();
+        Self { label: LABEL.wrap(&row.label, width, usize::MAX), notes }
+    }
+
+    fn height(&self) -> u32 {
+        self.label_height() + self.notes.len() as u32 * SMALL.line_height()
+    }
+
+    fn label_height(&self) -> u32 {
+        let gap = if self.notes.is_empty() { 0 } else { 4 };
+        block_height(&self.label, LABEL, gap)
+    }
+
+    fn write(&self, canvas: &mut Canvas, x: u32, y: u32) {
+        write_lines(canvas, &self.label, LABEL, x, y);
+        write_lines(canvas, &self.notes, SMALL, x, y + self.label_height());
+    }
 }
 
 fn block_height(lines: &[String], style: Style, gap: u32) -> u32 {

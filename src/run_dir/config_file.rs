@@ -60,6 +60,12 @@ impl Manifest {
             ..Self::default()
         }
     }
+
+    /// The generator that the run is held against: the frozen twin if it was another one, else the start.
+    pub fn base(&self) -> Option<&Weights> {
+        let role = |role: &str| self.weights.iter().find(|w| w.role == role);
+        role("reference").or_else(|| role("generator"))
+    }
 }
 
 /// A file of weights, told apart by its content.

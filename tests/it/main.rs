@@ -9,6 +9,7 @@ mod cli;
 mod clip;
 mod command;
 mod common;
+mod compare;
 mod evaluate;
 mod generator;
 mod imaging;

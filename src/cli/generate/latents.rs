@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 
 /// The space that codes live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum LatentKind {
+pub(in crate::cli) enum LatentKind {
     /// Normal noise `[N, Dz]`, the input of the mapping network
     Z,
     /// Styles `[N, D]`, the same for all layers
@@ -37,7 +37,7 @@ impl LatentKind {
 
 /// The codes of all images, of which a batch is taken at a time.
 #[derive(Debug)]
-pub(super) enum Codes {
+pub(in crate::cli) enum Codes {
     /// Drawn from the seed: image i is the same whatever the count.
     Seeded { count: i64, seed: u64 },
     /// From a file: `[N, …]`, float32, on the CPU.
@@ -54,7 +54,7 @@ impl Codes {
     }
 
     /// The codes of `n` images from `start`.
-    pub(super) fn batch(&self, generator: &Generator, start: i64, n: i64) -> Latent {
+    pub(in crate::cli) fn batch(&self, generator: &Generator, start: i64, n: i64) -> Latent {
         let ready = |t: Tensor| t.to_device(generator.device()).to_kind(generator.kind());
         match self {
             Self::Seeded { seed, .. } => {

@@ -1,6 +1,6 @@
 //! `nada generate`: images from any generator or run, as one picture, as files, or as numbers.
 
-mod latents;
+pub(in crate::cli) mod latents;
 
 use super::outputs;
 use super::printer::Printer;
@@ -22,11 +22,11 @@ use tch::{Device, Kind, Tensor};
 /// ψ of images drawn from the seed: faces of average quality or better.
 const USUAL_TRUNCATION: f64 = 0.7;
 /// Pixels of a batch: keeps memory below about 1 GiB at any resolution.
-const BATCH_PIXELS: i64 = 1 << 20;
+pub(in crate::cli) const BATCH_PIXELS: i64 = 1 << 20;
 /// More than a picture can show ([`Grid::render`] has the same limit).
-const MAX_GRID_PIXELS: i64 = 1 << 28;
+pub(in crate::cli) const MAX_GRID_PIXELS: i64 = 1 << 28;
 /// Images in a row of a picture.
-const MAX_COLUMNS: usize = 8;
+pub(in crate::cli) const MAX_COLUMNS: usize = 8;
 
 /// What may be typed behind `nada generate`.
 #[derive(Debug, Args)]
@@ -246,8 +246,7 @@ impl Twin {
             )
         };
         let (config, manifest) = RunDir::open(asked).map_err(not_a_run)?.read_config()?;
-        let role = |role: &str| manifest.weights.iter().find(|w| w.role == role);
-        let weights = role("reference").or_else(|| role("generator")).ok_or_else(|| {
+        let weights = manifest.base().ok_or_else(|| {
             Error::file(
                 Path::new(asked).join("config.yaml"),
                 "does not say what the run began with",
