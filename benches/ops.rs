@@ -62,8 +62,7 @@ fn networks(c: &mut Criterion) {
     let faces = shipped.join("faces64.safetensors");
     let (start, _) = models::open_generator(&faces, Kind::Float, Device::Cpu).unwrap();
     let (clip, _) =
-        models::open_clip(&shipped.join("clip_rn.safetensors"), Kind::Float, Device::Cpu)
-            .unwrap();
+        models::open_clip(&shipped.join("clip_rn.safetensors"), Kind::Float, Device::Cpu).unwrap();
     let direction = Direction::from_phrases(&clip, "photo", "sketch", &Losses::default()).unwrap();
     let frozen = start.duplicate(Kind::Float, Device::Cpu).unwrap();
     let mut config = Config { target: "sketch".into(), ..Config::default() };

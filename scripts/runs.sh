@@ -3,14 +3,13 @@
 #
 # STEPS=N       other numbers of steps than the presets', to try a script out
 # SAMPLES=N     pairs of images of an evaluation (default: 256)
-# CLIP=NAME     a judge that did not guide the training (default: the run's own)
+# CLIP=NAME     the judge (default: clip-first-b, which ships for this and guides no preset)
 # THREADS=N     CPU threads (default: libtorch chooses)
 
 threads=(--threads "${THREADS:-0}")
 steps=()
 if [ -n "${STEPS:-}" ]; then steps=(--iterations "$STEPS"); fi
-judge=()
-if [ -n "${CLIP:-}" ]; then judge=(--clip "$CLIP"); fi
+judge=(--clip "${CLIP:-clip-first-b}")
 
 # The value of a key at the left margin of a preset, without quotes and remarks.
 value() {

@@ -388,10 +388,7 @@ mod tests {
         assert!(resolve("ViT-L/14@336px").unwrap().ends_with("ViT-L-14-336px.pt"));
         let message = text(&resolve("ViT-B/23").unwrap_err());
         assert!(message.contains("did you mean `ViT-B/32`"), "{message}");
-        assert!(
-            message.contains("the shipped CLIP models are `clip-rn`, `clip-vit`"),
-            "{message}"
-        );
+        assert!(message.contains("the shipped CLIP models are `clip-rn`, `clip-vit`"), "{message}");
         assert!(
             text(&resolve(folder.path().to_str().unwrap()).unwrap_err()).contains("is a folder")
         );

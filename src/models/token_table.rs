@@ -74,7 +74,8 @@ impl TokenTable {
         let ids = self.ids.tensor()?.to_kind(Kind::Int64);
         let (low, high) = (ids.min().int64_value(&[]), ids.max().int64_value(&[]));
         if low < 0 || high >= VOCABULARY as i64 {
-            let message = format!("`{IDS}` has ids from {low} to {high}, tokens are 0 to {}", VOCABULARY - 1);
+            let message =
+                format!("`{IDS}` has ids from {low} to {high}, tokens are 0 to {}", VOCABULARY - 1);
             return Err(Error::file(path, message));
         }
         let read = |entry: &Entry| entry.tensor().map(|t| t.to_kind(kind));

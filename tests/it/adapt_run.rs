@@ -273,7 +273,7 @@ fn checks_write_nothing() {
         nada(folder.path(), &["adapt", "--print-config", "--target", "zombies at night"]).done();
     assert!(other.stdout.contains("# preset default"), "{}", other.stdout);
     let ran = adapt(folder.path(), &["--dry-run", "--out", "run"]).done();
-    for words in ["photo -> sketch", "64 px", "clip_rn", "130 steps of 2 images", "convs.7"] {
+    for words in ["photo -> sketch", "64 px", "clip_rn", "120 steps of 2 images", "convs.7"] {
         assert!(ran.stdout.contains(words), "{}", ran.stdout);
     }
     assert!(listing(folder.path()).is_empty());
