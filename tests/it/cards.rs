@@ -84,22 +84,22 @@ fn a_recipe_says_how_long_it_took() {
 }
 
 #[test]
-#[ignore = "the cards of the first set record no command line"]
-fn a_recipe_gives_the_command_that_made_the_file() {
+fn a_recipe_gives_the_command_that_made_the_file_or_says_that_there_is_none() {
     // A fenced block with a command of scripts/train/, which the repository has.
     let command = Regex::new(r"(?m)^```\w*\n(?:.*\n)*?.*(scripts/train/\w+\.py)").unwrap();
     for (model, card) in cards() {
         let recipe = section(&card, "Recipe");
-        let found = command
-            .captures(recipe)
-            .unwrap_or_else(|| panic!("{}: no command line in: {recipe}", model.display()));
+        let Some(found) = command.captures(recipe) else {
+            let owned_up = recipe.contains("not one of this repository's scripts");
+            assert!(owned_up, "{}: no command line in: {recipe}", model.display());
+            continue;
+        };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(&found[1]);
         assert!(script.is_file(), "{}: there is no {}", model.display(), script.display());
     }
 }
 
 #[test]
-#[ignore = "38 MB until smaller CLIPs ship"]
 fn all_that_ships_is_small() {
     let sizes = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().metadata().unwrap().len());
     let all: u64 = sizes.sum();
