@@ -108,7 +108,7 @@ fn a_run_leaves_all_its_files_and_each_is_well_formed() {
     let run = straight_run();
     let (config, manifest) = run.read_config().unwrap();
     assert_eq!((config.target.as_str(), config.train.iterations), ("sketch", STEPS));
-    assert_eq!(manifest.weights.len(), 3);
+    assert_eq!(manifest.weights.len(), 4);
     assert!(manifest.weights.iter().all(|w| w.sha256.len() == 64));
     let metrics = run.read_metrics().unwrap();
     assert_eq!(metrics.iter().map(|r| r.step).collect::<Vec<_>>(), (0..STEPS).collect::<Vec<_>>());
@@ -339,7 +339,7 @@ fn a_run_can_be_looked_into() {
     assert_eq!(facts["finished"], true);
     assert_eq!(facts["snapshots"][1], "000006.safetensors");
     assert!(facts["terms"]["directional"].is_number());
-    assert_eq!(facts["weights"].as_array().unwrap().len(), 3);
+    assert_eq!(facts["weights"].as_array().unwrap().len(), 4);
     assert_eq!(facts["result_sha256"].as_str().unwrap().len(), 64);
     let text = nada(folder.path(), &["inspect", "run"]).done().stdout;
     assert!(text.contains("target") && text.contains("sketch"), "{text}");

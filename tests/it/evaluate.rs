@@ -92,7 +92,7 @@ fn every_figure_is_there_and_in_its_range() {
     assert_eq!(all["directional"]["by_view"].as_object().unwrap().len(), 6);
 
     let judges = all["judges"].as_array().unwrap();
-    assert_eq!(judges.len(), 2);
+    assert_eq!(judges.len(), 3);
     for judge in judges {
         assert_eq!(judge["guided_the_training"], true);
         assert_eq!(judge["frechet"]["references"], 4);
@@ -191,7 +191,7 @@ fn wrong_requests_are_refused_before_any_work() {
     at(&["run", "--reference", "empty"]).refused(2, &["holds no images"]);
     at(&["run", "--reference", "not-there"]).refused(2, &["`not-there`"]);
     at(&["run", "--phrases", "styles.txt"]).refused(2, &["styles.txt", "no such file"]);
-    at(&["run", "--clip", "clip-rn-z"]).refused(2, &["did you mean `clip-rn-"]);
+    at(&["run", "--clip", "clip-rn-z"]).refused(2, &["did you mean `clip-rn`"]);
     at(&["run", "--truncation", "nan"]).refused(2, &["not a number"]);
     at(&["run", "--target", "photo"]).refused(2, &["source and the target are the same"]);
     at(&["run", "--out", "run/config.yaml"]).refused(2, &["is a file"]);
