@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 import clip_data
 import styles
@@ -54,6 +55,7 @@ def arguments():
     p.add_argument("--state", required=True, help="folder for the rendered data, state, log and sheets")
     p.add_argument("--images", type=int, default=150_000, help="images seen in all (the learning rate falls over them)")
     p.add_argument("--minutes", type=float, default=math.inf, help="stop after so many minutes; --resume goes on")
+    p.add_argument("--steps", type=int, help="stop after so many steps; --resume goes on")
     p.add_argument("--resume", action="store_true", help="go on from the state")
     p.add_argument("--warm", help="begin with the weights of another run's state.pt, at a new schedule")
     p.add_argument("--lr", type=float, default=1e-3)
@@ -70,6 +72,7 @@ def arguments():
     p.add_argument("--device", default="cpu")
     p.add_argument("--export", help="write clip_NAME.safetensors into this folder when it ends")
     p.add_argument("--figures", action="store_true", help="only measure the state, on held-out images")
+    p.add_argument("--figures-every", type=int, default=60_000, help="images between figures (a minute each on a CPU)")
     return p.parse_args()
 
 
@@ -291,7 +294,25 @@ class Trainer:
         elif (self.state / "state.pt").exists():
             sys.exit(f"{self.state}/state.pt exists: go on with --resume, or name another --state")
         self.data = Data(self.state / "data", args.negatives, self.rng)
+        self.sheet()
         self.averages = {}
+
+    def sheet(self):
+        """`twins.png`: for each style, by name, six photos above their twins: what is being taught."""
+        file = self.state / "twins.png"
+        if file.exists():
+            return
+        rows = []
+        for style in sorted(self.data.of_style):
+            ids = self.data.of_style[style][False][:6]
+            photos = [self.data.photos[self.data.twin_about[k]["photo"]] for k in ids]
+            rows.append(np.concatenate([np.concatenate([p, self.data.twins[k]], 0) for p, k in zip(photos, ids)], 1))
+        width = max(r.shape[1] for r in rows)
+        rows = [np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0))) for r in rows]
+        half = -(-len(rows) // 2)
+        rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))
+        image = np.concatenate([np.concatenate(rows[:half], 0), np.concatenate(rows[half:], 0)], 1)
+        Image.fromarray(image).resize((image.shape[1] // 2, image.shape[0] // 2)).save(file)
 
     def say(self, text):
         print(time.strftime("%H:%M:%S"), text, flush=True)
@@ -405,7 +426,7 @@ class Trainer:
         base, steps, last = self.seconds, 0, self.seen
         for m in self.towers.values():
             m.train()
-        while self.seen < args.images and not stop and time.time() - began < args.minutes * 60:
+        while self.seen < args.images and not stop and time.time() - began < args.minutes * 60 and steps != args.steps:
             self.step()
             steps += 1
             now = time.time()
@@ -417,6 +438,8 @@ class Trainer:
                 with open(self.state / "log.jsonl", "a") as log:
                     log.write(json.dumps(dict(seen=self.seen, seconds=round(self.seconds), **{k: round(v, 4) for k, v in self.averages.items()})) + "\n")
                 shown, last = now, self.seen
+            if self.seen // args.figures_every > (self.seen - args.batch) // args.figures_every and self.seen < args.images:
+                self.measure()
             if now - saved > 180:
                 self.save()
                 saved = now
@@ -432,10 +455,10 @@ class Trainer:
                       "watercolor", "Van Gogh painting", "pixel art", "mosaic", "stained glass", "old black-and-white photograph", "sepia photo",
                       "photo negative", "neon", "marble statue", "bronze statue", "golden statue", "zombie", "smurf", "clown"]
         keys = "photo pencil charcoal ink cartoon anime comic ukiyo popart oil watercolor vangogh pixel mosaic stained bw sepia negative neon marble bronze gold zombie blue clown".split()
-        load = lambda images: F.avg_pool2d(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255, 2)  # noqa: E731
+        load = lambda images: F.avg_pool2d(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().to(self.args.device) / 255, 2)  # noqa: E731
         for name, model in self.towers.items():
             model.eval()
-            text = lambda p: F.normalize(model.text(self.tokens([t.format(p) for t in TEMPLATES])).mean(0), dim=0)  # noqa: E731
+            text = lambda p: F.normalize(model.text(self.tokens([t.format(p) for t in TEMPLATES]).to(self.args.device)).mean(0), dim=0)  # noqa: E731
             table = torch.stack([text(p) for p in phrase_set])
             held = [k for k, a in enumerate(data.about) if a["held"]]
             right, cosines, found = {}, {}, []
@@ -448,7 +471,7 @@ class Trainer:
                     p = model.image(load([data.photos[data.twin_about[k]["photo"]] for k in ids]))
                     cosines[key] = float(F.cosine_similarity(f - p, (table[j] - table[0])[None]).mean())
                     a, b = F.normalize(p - p.mean(0), dim=1), F.normalize(f - f.mean(0), dim=1)
-                    found.append(float(((b @ a.T).argmax(1) == torch.arange(len(a))).float().mean()))
+                    found.append(float(((b @ a.T).argmax(1) == torch.arange(len(a), device=a.device)).float().mean()))
                 right[key] = float(((f @ table.T).argmax(1) == j).float().mean())
             areas = {}
             for attribute, for_, against, words, others in CHANGES:
@@ -459,7 +482,7 @@ class Trainer:
                     ims += [np.repeat(np.repeat(data.small[k], 2, 0), 2, 1) for k, a in enumerate(data.small_about)
                             if a["held"] and a["source"] == "celeba" and a["row"][A[attribute]] == value][:200]
                     if ims:
-                        scores.append((model.image(load(ims)) @ d).numpy())
+                        scores.append((model.image(load(ims)) @ d).cpu().numpy())
                         truth += [y] * len(ims)
                 if len(set(truth)) == 2:
                     ranks = np.concatenate(scores).argsort().argsort()
@@ -472,8 +495,19 @@ class Trainer:
                              directions=cosines, twin_found=float(np.mean(found)), attribute_auc=areas,
                              unknown_words=dict(distance_from_photo=far(odd), known_phrases=far(phrase_set[1:])))
             model.train()
-        rng.random()
         return out
+
+    def measure(self):
+        """Held-out figures: said, logged, and kept in `figures.json`."""
+        found = self.figures()
+        (self.state / "figures.json").write_text(json.dumps(found, indent=1))
+        with open(self.state / "log.jsonl", "a") as log:
+            log.write(json.dumps(dict(seen=self.seen, seconds=round(self.seconds), figures=found)) + "\n")
+        short = lambda numbers: ", ".join(f"{k} {v:.2f}" for k, v in numbers.items())  # noqa: E731
+        for name, f in found.items():
+            self.say(f"{name}: styles {f['style_accuracy']:.2f} ({short(f['accuracy'])})")
+            self.say(f"{name}: directions {f['direction_mean']:.2f} ({short(f['directions'])})")
+            self.say(f"{name}: twins found {f['twin_found']:.2f}, attributes {short(f['attribute_auc'])}, {short(f['unknown_words'])}")
 
     def export(self, folder):
         """`clip_NAME.safetensors`: float16, OpenAI's names, the token table in its narrow form."""
@@ -503,13 +537,7 @@ def main():
     if not args.figures:
         trainer.run()
     if args.figures or trainer.seen >= args.images:
-        found = trainer.figures()
-        (trainer.state / "figures.json").write_text(json.dumps(found, indent=1))
-        for name, f in found.items():
-            trainer.say(f"{name}: styles {f['style_accuracy']:.2f}, directions {f['direction_mean']:.2f}, twins found {f['twin_found']:.2f}, "
-                        f"attributes { {k: round(v, 2) for k, v in f['attribute_auc'].items()} }, unknown words {f['unknown_words']}")
-            trainer.say(f"  {name} accuracy { {k: round(v, 2) for k, v in f['accuracy'].items()} }")
-            trainer.say(f"  {name} directions { {k: round(v, 2) for k, v in f['directions'].items()} }")
+        trainer.measure()
     if args.export:
         trainer.export(args.export)
 

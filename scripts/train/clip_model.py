@@ -181,7 +181,7 @@ class Clip(nn.Module):
         x = self.token_embedding(tokens.clamp(min=0)) + self.positional_embedding[: tokens.shape[1]]
         x = self.ln_final(self.transformer(x))
         end = (tokens >= 0).sum(1) - 1
-        return F.normalize(x[torch.arange(len(x)), end] @ self.text_projection, dim=-1)
+        return F.normalize(x[torch.arange(len(x), device=x.device), end] @ self.text_projection, dim=-1)
 
 
 class Tokens:
