@@ -100,7 +100,7 @@ fn every_figure_is_there_and_in_its_range() {
         assert!(judge["frechet"]["source"].as_f64().unwrap() > 0.0);
     }
     let weights = all["weights"].as_array().unwrap();
-    assert_eq!(weights.len(), 4);
+    assert_eq!(weights.len(), 5);
     assert!(weights.iter().all(|w| w["sha256"].as_str().unwrap().len() == 64));
     assert_eq!(all["findings"].as_array().unwrap().len(), 7);
     assert!(all["training_seconds"].as_f64().unwrap() > 0.0);

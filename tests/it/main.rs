@@ -20,5 +20,6 @@ mod pil;
 mod preprocess;
 mod readme;
 mod run_dir;
+mod token_table;
 mod tokenizer;
 mod vocabulary;
