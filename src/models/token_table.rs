@@ -14,6 +14,9 @@ const IDS: &str = "token_embedding.ids";
 const ROWS: &str = "token_embedding.rows";
 const OTHER: &str = "token_embedding.other";
 
+/// No CLIP's text tower comes near; a small file must not ask for terabytes once it is spread.
+const WIDEST: i64 = 4096;
+
 /// The rows that were read, and the one for all others.
 #[derive(Debug)]
 pub(super) struct TokenTable {
@@ -45,10 +48,13 @@ impl TokenTable {
         };
         match (ids.shape(), rows.shape(), other.shape()) {
             ([k], [rows_k, width], [other_width])
-                if k == rows_k && width == other_width && (1..=VOCABULARY as i64).contains(k) => {}
+                if k == rows_k
+                    && width == other_width
+                    && (1..=VOCABULARY as i64).contains(k)
+                    && (1..=WIDEST).contains(width) => {}
             (i, r, o) => {
                 return Err(fault(format!(
-                    "`{IDS}` {i:?}, `{ROWS}` {r:?} and `{OTHER}` {o:?} do not fit: expected [K], [K, W] and [W]"
+                    "`{IDS}` {i:?}, `{ROWS}` {r:?} and `{OTHER}` {o:?} do not fit: expected [K], [K, W] and [W], W at most {WIDEST}"
                 )));
             }
         }

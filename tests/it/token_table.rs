@@ -60,6 +60,15 @@ fn half_a_table_and_impossible_ids_are_refused() {
     assert!(message.contains("belong together"), "{message}");
     let message = refusal(&|named| *at(named, ROWS) = at(named, ROWS).narrow(0, 0, 5).copy());
     assert!(message.contains("do not fit"), "{message}");
+    let message = refusal(&|named| {
+        // Small in the file, terabytes when spread.
+        let wide = |name: &str| if name == OTHER { vec![1 << 20] } else { vec![1, 1 << 20] };
+        for name in [ROWS, OTHER] {
+            *at(named, name) = Tensor::zeros(wide(name), (Kind::Half, Device::Cpu));
+        }
+        *at(named, IDS) = at(named, IDS).narrow(0, 0, 1).copy();
+    });
+    assert!(message.contains("W at most 4096"), "{message}");
     let message = refusal(&|named| *at(named, IDS) = at(named, IDS).to_kind(Kind::Float));
     assert!(message.contains("expected integers"), "{message}");
     let message = refusal(&|named| *at(named, IDS) = at(named, IDS).copy() + 40_000);
