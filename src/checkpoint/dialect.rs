@@ -137,11 +137,12 @@ pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
     let width =
         named.entries.get("style.1.weight").and_then(|weight| weight.shape().first().copied());
     let average = match *average.shape() {
-        [_] => average.clone(),
-        [1, _] => average.clone().without_first(),
-        [_, _] => average.clone(),
+        [_] => Ok(average.clone()),
+        [1, width] => average.clone().reshaped(&[width]),
+        [_, _] => Ok(average.clone()),
         _ => return Err(bad_average(checkpoint, average)),
     };
+    let average = average.map_err(|why| Error::file(&checkpoint.path, why))?;
     if width.is_some() && average.shape().last().copied() != width {
         return Err(bad_average(checkpoint, &average));
     }

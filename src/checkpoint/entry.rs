@@ -52,14 +52,43 @@ impl Storage {
 }
 
 /// A tensor in a file: its kind, shape and place. The numbers are read by [`Entry::tensor`] only.
+///
+/// Where a dialect stores them otherwise than the canonical one, it also says what is to be done to them then.
 #[derive(Clone)]
 pub struct Entry {
     kind: Kind,
+    shape: Vec<i64>,
+    source: Source,
+    /// In this order, after reading.
+    changes: Vec<Change>,
+}
+
+/// Where the numbers come from.
+#[derive(Clone)]
+enum Source {
+    View(View),
+    /// One after the other along the first dimension.
+    Joined(Vec<Entry>),
+}
+
+/// A window on a storage.
+#[derive(Clone)]
+struct View {
     shape: Vec<i64>,
     strides: Vec<i64>,
     /// In elements from the start of the storage.
     offset: usize,
     storage: Arc<Storage>,
+}
+
+/// What is done to numbers after they were read. None changes their count.
+#[derive(Clone, Debug, PartialEq)]
+enum Change {
+    Reshape(Vec<i64>),
+    Permute(Vec<i64>),
+    Flip(Vec<i64>),
+    Add(f64),
+    Scale(f64),
 }
 
 impl Entry {
@@ -106,7 +135,8 @@ impl Entry {
                 ));
             }
         }
-        Ok(Self { kind, shape, strides, offset, storage })
+        let view = View { shape: shape.clone(), strides, offset, storage };
+        Ok(Self { kind, shape, source: Source::View(view), changes: Vec::new() })
     }
 
     /// As [`Entry::new`], rows one after the other from the start of the storage.
@@ -129,11 +159,6 @@ impl Entry {
         &self.shape
     }
 
-    /// Steps between neighbours of each dimension, in elements of the storage; none is negative.
-    pub fn strides(&self) -> &[i64] {
-        &self.strides
-    }
-
     /// Number of elements.
     pub fn numel(&self) -> usize {
         // Proven not to overflow by `new`.
@@ -150,12 +175,93 @@ impl Entry {
     /// # Errors
     /// [`crate::Error::File`] when the file's own checksum says that it is damaged, [`crate::Error::OutOfMemory`].
     pub fn tensor(&self) -> Result<Tensor> {
+        let mut tensor = match &self.source {
+            Source::View(view) => view.read(self.kind)?,
+            Source::Joined(parts) => {
+                let parts = parts.iter().map(Self::tensor).collect::<Result<Vec<_>>>()?;
+                torch::catch("reading a tensor", || Ok(Tensor::cat(&parts, 0)))?
+            }
+        };
+        for change in &self.changes {
+            tensor = torch::catch("reading a tensor", || Ok(change.apply(&tensor)))?;
+        }
+        if self.changes.is_empty() {
+            return Ok(tensor);
+        }
+        torch::catch("reading a tensor", || Ok(tensor.contiguous()))
+    }
+
+    /// The same numbers in another shape of as many elements.
+    pub(crate) fn reshaped(mut self, shape: &[i64]) -> std::result::Result<Self, String> {
+        let numel = shape.iter().try_fold(1_i64, |n, &d| n.checked_mul(d).filter(|_| d >= 0));
+        if numel.and_then(|n| usize::try_from(n).ok()) != Some(self.numel()) {
+            return Err(format!("shape {:?} cannot become {shape:?}", self.shape));
+        }
+        self.shape = shape.to_vec();
+        self.changes.push(Change::Reshape(self.shape.clone()));
+        Ok(self)
+    }
+
+    /// Its dimensions in another order.
+    pub(crate) fn permuted(mut self, order: &[usize]) -> std::result::Result<Self, String> {
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..self.shape.len()) {
+            return Err(format!("shape {:?} has not the dimensions {order:?}", self.shape));
+        }
+        self.shape = order.iter().map(|&d| self.shape[d]).collect();
+        self.changes.push(Change::Permute(order.iter().map(|&d| d as i64).collect()));
+        Ok(self)
+    }
+
+    /// Its last `count` dimensions backwards.
+    pub(crate) fn flipped_last(mut self, count: usize) -> std::result::Result<Self, String> {
+        let rank = self.shape.len();
+        let first = rank.checked_sub(count);
+        let first = first.ok_or_else(|| format!("shape {:?} is too flat", self.shape))?;
+        self.changes.push(Change::Flip((first..rank).map(|d| d as i64).collect()));
+        Ok(self)
+    }
+
+    /// Each number and `summand`.
+    pub(crate) fn plus(mut self, summand: f64) -> Self {
+        self.changes.push(Change::Add(summand));
+        self
+    }
+
+    /// Each number times `factor`.
+    pub(crate) fn times(mut self, factor: f64) -> Self {
+        self.changes.push(Change::Scale(factor));
+        self
+    }
+
+    /// Tensors of one kind, one after the other along their first dimension.
+    pub(crate) fn joined(parts: Vec<Self>) -> std::result::Result<Self, String> {
+        let first = parts.first().ok_or("there is nothing to join")?;
+        let mut shape = first.shape.clone();
+        let rest = shape.get(1..).ok_or("numbers without a dimension cannot be joined")?.to_vec();
+        shape[0] = 0;
+        for part in &parts {
+            if part.kind != first.kind || part.shape.get(1..) != Some(&rest) {
+                return Err(format!("{part:?} does not fit behind {first:?}"));
+            }
+            shape[0] = shape[0].checked_add(part.shape[0]).ok_or("an endless tensor")?;
+        }
+        let kind = first.kind;
+        Ok(Self { kind, shape, source: Source::Joined(parts), changes: Vec::new() })
+    }
+}
+
+impl View {
+    /// A contiguous CPU tensor that owns its memory.
+    fn read(&self, kind: Kind) -> Result<Tensor> {
         let bytes = self.storage.checked()?;
-        let element = self.kind.elt_size_in_bytes();
+        let element = kind.elt_size_in_bytes();
         // A byte other than 0 and 1 must not become a bool.
-        let stored = if self.kind == Kind::Bool { Kind::Uint8 } else { self.kind };
+        let stored = if kind == Kind::Bool { Kind::Uint8 } else { kind };
         let start = self.offset * element;
-        let fitting = if self.numel() == 0 { None } else { measure(&self.shape, &self.strides) };
+        let numel: usize = self.shape.iter().map(|&d| d as usize).product();
+        let fitting = if numel == 0 { None } else { measure(&self.shape, &self.strides) };
         let straight = row_major(&self.shape).is_some_and(|straight| {
             let pairs = straight.iter().zip(&self.strides).zip(&self.shape);
             pairs.into_iter().all(|((a, b), &size)| size == 1 || a == b)
@@ -164,7 +270,7 @@ impl Entry {
             let read = match fitting {
                 None => Tensor::zeros(&self.shape, (stored, tch::Device::Cpu)),
                 Some(_) if straight => Tensor::from_data_size(
-                    &bytes[start..start + self.byte_len()],
+                    &bytes[start..start + numel * element],
                     &self.shape,
                     stored,
                 ),
@@ -175,17 +281,20 @@ impl Entry {
                         .contiguous()
                 }
             };
-            Ok(if self.kind == Kind::Bool { read.ne(0) } else { read })
+            Ok(if kind == Kind::Bool { read.ne(0) } else { read })
         })
     }
+}
 
-    /// The same numbers without a first dimension of size 1.
-    pub(crate) fn without_first(mut self) -> Self {
-        if self.shape.first() == Some(&1) {
-            self.shape.remove(0);
-            self.strides.remove(0);
+impl Change {
+    fn apply(&self, tensor: &Tensor) -> Tensor {
+        match self {
+            Self::Reshape(shape) => tensor.reshape(shape),
+            Self::Permute(order) => tensor.permute(order),
+            Self::Flip(dimensions) => tensor.flip(dimensions),
+            Self::Add(summand) => tensor + *summand,
+            Self::Scale(factor) => tensor * *factor,
         }
-        self
     }
 }
 
