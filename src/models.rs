@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 use token_table::TokenTable;
 
+mod clip_traits;
 mod token_table;
 
 /// OpenAI's name of the token table.
@@ -26,11 +27,14 @@ pub struct Origin {
     pub metadata: BTreeMap<String, String>,
     /// What was used, left over, or replaced.
     pub report: Report,
+    /// What was taken for granted, in words: to be told to the user.
+    pub notes: Vec<String>,
 }
 
 impl Origin {
     fn new(path: &Path, metadata: BTreeMap<String, String>, report: Report) -> Result<Self> {
-        Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report })
+        let notes = Vec::new();
+        Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report, notes })
     }
 }
 
@@ -59,15 +63,20 @@ pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Genera
     Ok((generator, origin))
 }
 
-/// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one.
+/// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one. What its shapes do not tell (the
+/// activation, the heads) is read from its metadata, or from the configuration that its publisher put beside it.
 ///
 /// # Errors
-/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`].
+/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`]; and
+/// [`Error::File`] for a configuration that states something else than this program computes.
 pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
     let file = checkpoint::open(path)?;
     let mut named = checkpoint::clip(&file)?;
     let table = TokenTable::find(&named)?;
-    let config = clip::Config::infer(&clip_shapes(&named)?).map_err(|e| in_file(e, path))?;
+    let (traits, note) = clip_traits::find(&file)?;
+    let config = clip::Config::infer(&clip_shapes(&named)?)
+        .and_then(|config| config.with_traits(traits))
+        .map_err(|e| in_file(e, path))?;
     named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
     let tokens = config.text.vocab;
     if (tokens as usize) < clip::tokenizer::VOCABULARY {
@@ -95,7 +104,8 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
     })?;
     let words = vocabulary(&named)?;
     let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?.with_vocabulary(words);
-    let origin = Origin::new(path, named.metadata, report)?;
+    let mut origin = Origin::new(path, named.metadata, report)?;
+    origin.notes.extend(note);
     Ok((clip, origin))
 }
 

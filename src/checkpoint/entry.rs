@@ -81,12 +81,13 @@ struct View {
     storage: Arc<Storage>,
 }
 
-/// What is done to numbers after they were read. None changes their count.
+/// What is done to numbers after they were read. None makes them more.
 #[derive(Clone, Debug, PartialEq)]
 enum Change {
     Reshape(Vec<i64>),
     Permute(Vec<i64>),
     Flip(Vec<i64>),
+    Row(i64),
     Add(f64),
     Scale(f64),
 }
@@ -214,6 +215,16 @@ impl Entry {
         Ok(self)
     }
 
+    /// One row: the part at `index` of the first dimension, without that dimension.
+    pub(crate) fn row(mut self, index: i64) -> std::result::Result<Self, String> {
+        if self.shape.is_empty() || !(0..self.shape[0]).contains(&index) {
+            return Err(format!("shape {:?} has no row {index}", self.shape));
+        }
+        self.shape.remove(0);
+        self.changes.push(Change::Row(index));
+        Ok(self)
+    }
+
     /// Its last `count` dimensions backwards.
     pub(crate) fn flipped_last(mut self, count: usize) -> std::result::Result<Self, String> {
         let rank = self.shape.len();
@@ -292,6 +303,7 @@ impl Change {
             Self::Reshape(shape) => tensor.reshape(shape),
             Self::Permute(order) => tensor.permute(order),
             Self::Flip(dimensions) => tensor.flip(dimensions),
+            Self::Row(index) => tensor.select(0, *index),
             Self::Add(summand) => tensor + *summand,
             Self::Scale(factor) => tensor * *factor,
         }

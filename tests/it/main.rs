@@ -10,6 +10,7 @@ mod clip;
 mod command;
 mod common;
 mod compare;
+mod dialects;
 mod evaluate;
 mod generator;
 mod imaging;

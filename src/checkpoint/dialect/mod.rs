@@ -1,6 +1,9 @@
 //! Which network a file holds, and one canonical naming for each: rosinality's names for the generator, OpenAI's
 //! for CLIP. All renaming of the program happens here.
 
+mod clip;
+mod nested;
+
 use super::{Checkpoint, Container, Entry};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +20,7 @@ pub enum Network {
     Discriminator,
     /// CLIP, OpenAI's names.
     Clip,
-    /// An image encoder of ReStyle, pSp or e4e (its file holds a generator too, as `decoder.`).
+    /// An image encoder of ReStyle, pSp or e4e (its file holds a generator too, as `decoder.…`).
     Encoder,
     /// A latent mapper of StyleCLIP or StyleGAN-NADA.
     Mapper,
@@ -101,10 +104,10 @@ pub struct Named {
 /// Tells which networks a file holds.
 pub fn recognise(checkpoint: &Checkpoint) -> Contents {
     let mut parts = Vec::new();
-    for (name, group) in groups(checkpoint) {
+    for (name, group) in nested::groups(checkpoint) {
         let tensors = group.len();
         if let Some(network) = network(&unwrapped(group).keys().copied().collect()) {
-            parts.push(Part { name: name.to_owned(), network, tensors });
+            parts.push(Part { name, network, tensors });
         }
     }
     let tensors = super::pickle::count(checkpoint.entries.len(), "tensor");
@@ -119,8 +122,9 @@ pub fn recognise(checkpoint: &Checkpoint) -> Contents {
 
 /// The generator of a file, with `latent_avg` if there is one.
 ///
-/// Takes the dictionary `g_ema` (the smoothed weights), else `g`, else the top level, else the only generator there is.
-/// `latent_avg` is `[D]` or `[L, D]`; `[1, D]` becomes `[D]`.
+/// Takes the dictionary `g_ema` (the smoothed weights), else `g`, else the top level, else the only generator there is,
+/// such as the `decoder` in an encoder's file. `latent_avg` becomes `[D]`: encoders' files repeat it for every style
+/// input.
 ///
 /// # Errors
 /// [`Error::File`] that says what the file holds instead.
@@ -139,7 +143,7 @@ pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
     let average = match *average.shape() {
         [_] => Ok(average.clone()),
         [1, width] => average.clone().reshaped(&[width]),
-        [_, _] => Ok(average.clone()),
+        [rows, _] if rows > 0 => repeated(checkpoint, average)?,
         _ => return Err(bad_average(checkpoint, average)),
     };
     let average = average.map_err(|why| Error::file(&checkpoint.path, why))?;
@@ -150,7 +154,7 @@ pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
     Ok(named)
 }
 
-/// The CLIP of a file under OpenAI's names (open_clip's are the same). Wrappers (`module.`, `model.`) and the
+/// The CLIP of a file under OpenAI's names, from Hugging Face's or open_clip's. Wrappers (`module.`, `model.`) and the
 /// numbers of TorchScript archives (`input_resolution`, `context_length`, `vocab_size`) are dropped.
 ///
 /// # Errors
@@ -161,9 +165,11 @@ pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
             mismatch(
                 checkpoint,
                 &Network::Clip,
-                "use OpenAI's or open_clip's weights, with names such as `visual.conv1.weight`",
+                "use the weights of a CLIP: OpenAI's, open_clip's or Hugging Face's",
             )
         })?;
+    named.entries =
+        clip::canonical(named.entries).map_err(|why| Error::file(&checkpoint.path, why))?;
     for extra in ["input_resolution", "context_length", "vocab_size"] {
         named.entries.remove(extra);
     }
@@ -172,7 +178,7 @@ pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
 
 /// The first of the `preferred` dictionaries that makes the `wanted` network, or the only one that does.
 fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Option<Named> {
-    let mut found: BTreeMap<&str, Group<'_>> = groups(checkpoint)
+    let mut found: BTreeMap<String, Group<'_>> = nested::groups(checkpoint)
         .into_iter()
         .map(|(name, group)| (name, unwrapped(group)))
         .filter(|(_, group)| network(&group.keys().copied().collect()).as_ref() == Some(wanted))
@@ -209,21 +215,30 @@ fn bad_average(checkpoint: &Checkpoint, average: &Entry) -> Error {
     )
 }
 
+/// The row that all rows of `latent_avg` repeat.
+fn repeated(
+    checkpoint: &Checkpoint,
+    average: &Entry,
+) -> Result<std::result::Result<Entry, String>> {
+    let values = average.tensor()?;
+    let same = crate::torch::catch("comparing the rows of `latent_avg`", || {
+        Ok(values.equal(&values.narrow(0, 0, 1).expand_as(&values)))
+    })?;
+    if !same {
+        return Err(Error::file_hint(
+            &checkpoint.path,
+            "the rows of `latent_avg` differ: a mean for each style input, which is not supported",
+            "remove it from the file: the mean is then estimated",
+        ));
+    }
+    Ok(average.clone().row(0))
+}
+
 fn latent_avg(checkpoint: &Checkpoint) -> Option<&Entry> {
     checkpoint.entries.get("latent_avg").or_else(|| checkpoint.entries.get("g_ema/latent_avg"))
 }
 
 type Group<'a> = BTreeMap<&'a str, &'a Entry>;
-
-/// The tensors of each dictionary, by its name; the top level's is empty.
-fn groups(checkpoint: &Checkpoint) -> BTreeMap<&str, Group<'_>> {
-    let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
-    for (path, entry) in &checkpoint.entries {
-        let (group, name) = path.rsplit_once('/').unwrap_or(("", path));
-        groups.entry(group).or_default().insert(name, entry);
-    }
-    groups
-}
 
 /// Without the prefixes that wrappers put before every name (`DataParallel` writes `module.`).
 fn unwrapped(mut group: Group<'_>) -> Group<'_> {
@@ -240,9 +255,11 @@ fn network(names: &BTreeSet<&str>) -> Option<Network> {
     let has = |name: &str| names.contains(name);
     let any = |start: &str| names.range(start..).next().is_some_and(|name| name.starts_with(start));
     let unknown = |what: &str| Some(Network::Unknown(what.to_owned()));
-    if any("encoder.input_layer.") || any("encoder.body.") || any("encoder.styles.") {
+    if any("output_layer.") && any("input_layer.") {
+        unknown("a network that recognises faces (ArcFace), which is no encoder")
+    } else if any("styles.") && any("body.") {
         Some(Network::Encoder)
-    } else if any("mapper.") {
+    } else if any("course_mapping.") || any("medium_mapping.") || any("mapper_0.") {
         Some(Network::Mapper)
     } else if has("conv1.conv.modulation.weight")
         || has("to_rgb1.conv.weight")
@@ -253,10 +270,11 @@ fn network(names: &BTreeSet<&str>) -> Option<Network> {
         Some(Network::Discriminator)
     } else if has("visual.conv1.weight")
         || (has("token_embedding.weight") && has("text_projection"))
+        || clip::is_hugging_face(names)
     {
         Some(Network::Clip)
-    } else if any("vision_model.") || any("text_model.") {
-        unknown("a CLIP network with Hugging Face names, which is not supported yet")
+    } else if clip::towers(names) {
+        unknown("a network of two towers that is no CLIP (SigLIP, perhaps), which is not supported")
     } else if any("synthesis.b4.") || any("mapping.fc") {
         unknown("a StyleGAN2 network with NVIDIA's names, which is not supported yet")
     } else if any("synthesis.L0_") {
