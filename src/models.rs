@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
+use crate::invert::{self, Encoder};
 use crate::stylegan2::{self, Generator};
 use crate::torch::{ShapeMap, catch};
 use std::collections::BTreeMap;
@@ -61,6 +62,24 @@ pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Genera
     let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
     let origin = Origin::new(path, named.metadata, report)?;
     Ok((generator, origin))
+}
+
+/// Reads an image encoder of ReStyle, pSp or e4e.
+///
+/// # Errors
+/// As [`open_generator`].
+pub fn open_encoder(path: &Path, kind: Kind, device: Device) -> Result<(Encoder, Origin)> {
+    let file = checkpoint::open(path)?;
+    let (named, options) = checkpoint::encoder(&file)?;
+    let facts = invert::Facts::read(&options);
+    let config = invert::Config::infer(&shapes(&named), &facts).map_err(|e| in_file(e, path))?;
+    let what = format!("`{}` is no complete encoder", path.display());
+    let (needed, optional) = (config.shapes(), config.optional_shapes());
+    let (tensors, report) = catch("reading the encoder", || {
+        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+    })?;
+    let encoder = Encoder::new(config, &tensors).map_err(|e| in_file(e, path))?;
+    Ok((encoder, Origin::new(path, named.metadata, report)?))
 }
 
 /// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one. What its shapes do not tell (the

@@ -25,7 +25,7 @@ mod torch_file;
 mod unpickle;
 mod write;
 
-pub use dialect::{Contents, Named, Network, Part, clip, generator, recognise};
+pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, recognise};
 pub use entry::Entry;
 pub use fill::{Report, fill};
 pub use hash::sha256;

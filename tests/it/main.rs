@@ -14,6 +14,7 @@ mod dialects;
 mod evaluate;
 mod generator;
 mod imaging;
+mod invert;
 mod layering;
 mod nada;
 mod ops;

@@ -176,6 +176,30 @@ pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
     Ok(named)
 }
 
+/// The image encoder of a file under the originals' names without `encoder.`, and the options it was trained with as
+/// plain texts (`opts` of the originals' files, the metadata of safetensors).
+///
+/// # Errors
+/// [`Error::File`] that says what the file holds instead.
+pub fn encoder(checkpoint: &Checkpoint) -> Result<(Named, BTreeMap<String, String>)> {
+    let named = pick(checkpoint, &Network::Encoder, &["state_dict/encoder", "encoder", ""])
+        .ok_or_else(|| {
+            mismatch(
+                checkpoint,
+                &Network::Encoder,
+                "use an encoder of ReStyle, pSp or e4e; its file holds `state_dict` and `opts`",
+            )
+        })?;
+    let plain = |text: &String| text.trim_matches('"').to_owned();
+    let mut options = checkpoint.metadata.clone();
+    for (name, what) in &checkpoint.others {
+        if let Some(key) = name.strip_prefix("opts/") {
+            options.insert(key.to_owned(), plain(what));
+        }
+    }
+    Ok((named, options))
+}
+
 /// The first of the `preferred` dictionaries that makes the `wanted` network, or the only one that does.
 fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Option<Named> {
     let mut found: BTreeMap<String, Group<'_>> = nested::groups(checkpoint)
