@@ -21,6 +21,8 @@ mod npy;
 mod pickle;
 mod safetensors_file;
 mod sniff;
+mod storage;
+mod storage_ref;
 mod torch_file;
 mod unpickle;
 mod write;

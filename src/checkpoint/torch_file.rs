@@ -3,9 +3,10 @@
 
 use super::archive;
 use super::bytes::Bytes;
-use super::entry::Storage;
-use super::flatten::{StorageRef, flatten};
+use super::flatten::flatten;
 use super::pickle::{Pickle, Value, count};
+use super::storage::Storage;
+use super::storage_ref::StorageRef;
 use super::unpickle::unpickle;
 use super::{Container, Parts};
 use crate::error::{Error, Result};
