@@ -1,10 +1,10 @@
 //! One tensor of a file, described but not yet read.
 
-use super::bytes::Bytes;
+use super::storage::Storage;
 use crate::error::Result;
 use crate::torch;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// A view may be larger than what it looks at (rows that overlap): up to this many times…
@@ -15,41 +15,6 @@ const SMALL: u64 = 1 << 20;
 const MAX_TENSOR_BYTES: u64 = 16 << 30;
 /// libtorch's own limit on dimensions is 64.
 const MAX_RANK: usize = 64;
-
-/// The memory that tensors of a file look at.
-pub(crate) struct Storage {
-    bytes: Bytes,
-    name: String,
-    crc32: Option<u32>,
-    intact: OnceLock<bool>,
-}
-
-impl Storage {
-    /// `name` is for messages; a checksum is compared once, at the first use.
-    pub(crate) fn new(bytes: Bytes, name: String, crc32: Option<u32>) -> Arc<Self> {
-        Arc::new(Self { bytes, name, crc32, intact: OnceLock::new() })
-    }
-
-    /// Compares the bytes with their checksum.
-    pub(crate) fn verify(&self) -> Result<()> {
-        self.checked().map(|_| ())
-    }
-
-    /// The bytes, after a comparison with their checksum.
-    fn checked(&self) -> Result<&[u8]> {
-        let intact = self.intact.get_or_init(|| {
-            self.crc32.is_none_or(|expected| {
-                let mut crc = flate2::Crc::new();
-                crc.update(&self.bytes);
-                crc.sum() == expected
-            })
-        });
-        if *intact {
-            return Ok(&self.bytes);
-        }
-        Err(self.bytes.damaged(format!("the data of `{}` do not match their checksum", self.name)))
-    }
-}
 
 /// A tensor in a file: its kind, shape and place. The numbers are read by [`Entry::tensor`] only.
 ///
@@ -111,7 +76,7 @@ impl Entry {
             ));
         }
         let element = kind.elt_size_in_bytes() as u64;
-        let available = storage.bytes.len() as u64 / element;
+        let available = storage.len() as u64 / element;
         let (numel, extent) = measure(&shape, &strides)
             .ok_or_else(|| format!("shape {shape:?} with strides {strides:?} is impossible"))?;
         let end = u64::try_from(offset).ok().and_then(|start| start.checked_add(extent));
@@ -122,17 +87,17 @@ impl Entry {
                     "shape {shape:?} with strides {strides:?} at offset {offset} needs {}, but storage `{}` holds \
                      {available} elements",
                     end.map_or("a negative or endless range".into(), |n| format!("{n} elements")),
-                    storage.name
+                    storage.name()
                 ));
             }
         };
-        let limit = (storage.bytes.len() as u64).saturating_mul(MAX_EXPANSION).max(SMALL);
+        let limit = (storage.len() as u64).saturating_mul(MAX_EXPANSION).max(SMALL);
         match numel.checked_mul(element) {
             Some(bytes) if bytes <= limit.min(MAX_TENSOR_BYTES) => {}
             _ => {
                 return Err(format!(
                     "shape {shape:?} would fill far more memory than the {} bytes of its storage",
-                    storage.bytes.len()
+                    storage.len()
                 ));
             }
         }

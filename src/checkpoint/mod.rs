@@ -17,10 +17,15 @@ mod entry;
 mod fill;
 mod flatten;
 mod hash;
+mod modules;
+mod ndarray;
+mod network_pickle;
 mod npy;
 mod pickle;
 mod safetensors_file;
 mod sniff;
+mod storage;
+mod storage_ref;
 mod torch_file;
 mod unpickle;
 mod write;
@@ -54,6 +59,11 @@ pub enum Container {
     TorchLegacy,
     /// `torch.jit.save`: a zip archive with code, of which only the tensors are read.
     TorchScript,
+    /// NVIDIA's pickle of PyTorch networks: stylegan2-ada-pytorch and the stylegan3 repository.
+    NvidiaTorch,
+    /// NVIDIA's pickle of TensorFlow networks: stylegan2 and stylegan2-ada. The slashes in the names of their
+    /// variables are dots here.
+    NvidiaTensorFlow,
     /// `.npy`: one array, called `array` here. Latents travel so, networks do not.
     Npy,
 }
@@ -65,6 +75,8 @@ impl fmt::Display for Container {
             Self::TorchZip => "torch (zip)",
             Self::TorchLegacy => "torch (legacy, before 1.6)",
             Self::TorchScript => "TorchScript",
+            Self::NvidiaTorch => "network pickle (NVIDIA, PyTorch)",
+            Self::NvidiaTensorFlow => "network pickle (NVIDIA, TensorFlow)",
             Self::Npy => "NumPy array",
         })
     }
@@ -87,13 +99,14 @@ pub struct Checkpoint {
     pub container: Container,
     /// Length of the file in bytes.
     pub bytes: u64,
-    /// What the file says about itself: the metadata of safetensors, `torch.version` of a zip.
+    /// What the file says about itself: the metadata of safetensors, `torch.version` of a zip, `written_by` of a
+    /// network pickle.
     pub metadata: BTreeMap<String, String>,
     /// A few words about the outermost value: "dictionary of 2 items".
     pub whole: String,
     /// The tensors by name.
     pub entries: BTreeMap<String, Entry>,
-    /// Everything that is no tensor, described: for people only.
+    /// Everything that is no tensor, described in a few words: numbers and short texts are spelt out, texts in quotes.
     pub others: BTreeMap<String, String>,
 }
 
@@ -144,6 +157,7 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,
         Container::Npy => npy::read(bytes)?,
+        Container::NvidiaTorch | Container::NvidiaTensorFlow => network_pickle::read(bytes)?,
         Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
     };
     let length = bytes.len() as u64;

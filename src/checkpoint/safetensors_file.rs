@@ -1,9 +1,10 @@
 //! The safetensors container: a JSON table of names and ranges, then the numbers.
 
 use super::bytes::Bytes;
-use super::entry::{Entry, Storage};
+use super::entry::Entry;
 use super::flatten::Named;
 use super::pickle::count;
+use super::storage::Storage;
 use super::{Container, Parts};
 use crate::error::Result;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};

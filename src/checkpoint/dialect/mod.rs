@@ -1,8 +1,13 @@
 //! Which network a file holds, and one canonical naming for each: rosinality's names for the generator, OpenAI's
-//! for CLIP. All renaming of the program happens here.
+//! for CLIP. All renaming of the program happens here, one file per other naming.
+//!
+//! What rosinality's names do not have: `embed.weight` `[E, C]` and `embed.bias` `[E]`, the embedding of C classes of
+//! a conditional generator, and the metadata key [`CONV_CLAMP`].
 
 mod clip;
 mod nested;
+mod nvidia;
+mod tensorflow;
 
 use super::{Checkpoint, Container, Entry};
 use crate::error::{Error, Result};
@@ -10,13 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+/// The metadata key of the bound to which a generator clamps what each of its convolutions puts out.
+pub const CONV_CLAMP: &str = "conv_clamp";
+
 /// A network that a group of tensors makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Network {
-    /// StyleGAN2's generator, rosinality's names.
+    /// StyleGAN2's generator, of rosinality, of NVIDIA's PyTorch or TensorFlow code.
     Generator,
-    /// StyleGAN2's discriminator, rosinality's names.
+    /// StyleGAN2's discriminator, of the same.
     Discriminator,
     /// CLIP, OpenAI's names.
     Clip,
@@ -117,29 +125,35 @@ pub fn recognise(checkpoint: &Checkpoint) -> Contents {
         (true, _) => format!("no tensors ({})", checkpoint.whole),
         (false, _) => format!("{tensors} of an unknown network ({}…)", names.join(", ")),
     };
-    Contents { parts, latent_avg: latent_avg(checkpoint).is_some(), whole }
+    let is_average = |path: &String| {
+        ["mapping.w_avg", "dlatent_avg"].contains(&path.rsplit('/').next().unwrap_or_default())
+    };
+    let average = latent_avg(checkpoint).is_some() || checkpoint.entries.keys().any(is_average);
+    Contents { parts, latent_avg: average, whole }
 }
 
 /// The generator of a file, with `latent_avg` if there is one.
 ///
-/// Takes the dictionary `g_ema` (the smoothed weights), else `g`, else the top level, else the only generator there is,
-/// such as the `decoder` in an encoder's file. `latent_avg` becomes `[D]`: encoders' files repeat it for every style
-/// input.
+/// Takes the dictionary `g_ema` (the smoothed weights; NVIDIA's `G_ema` and `Gs`), else `g` (or `G`), else the top
+/// level, else the only generator there is, such as the `decoder` in an encoder's file. `latent_avg` becomes `[D]`:
+/// encoders' files repeat it for every style input.
 ///
 /// # Errors
-/// [`Error::File`] that says what the file holds instead.
+/// [`Error::File`] that says what the file holds instead, or why its generator cannot be used.
 pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
-    let mut named =
-        pick(checkpoint, &Network::Generator, &["g_ema", "g", ""]).ok_or_else(|| {
-            mismatch(
-                checkpoint,
-                &Network::Generator,
-                "a generator's file holds `g_ema`, or names such as `convs.0.conv.weight`",
-            )
-        })?;
-    let Some(average) = latent_avg(checkpoint) else { return Ok(named) };
-    let width =
-        named.entries.get("style.1.weight").and_then(|weight| weight.shape().first().copied());
+    let mut named = pick(checkpoint, &Network::Generator, &GENERATORS)?.ok_or_else(|| {
+        mismatch(
+            checkpoint,
+            &Network::Generator,
+            "a generator's file holds `g_ema`, or names such as `convs.0.conv.weight`",
+        )
+    })?;
+    let own = named.entries.get("latent_avg").cloned();
+    let Some(average) = own.as_ref().or_else(|| latent_avg(checkpoint)) else { return Ok(named) };
+    // As wide as what the last layer of the mapping network puts out.
+    let layers = (1..).map(|i| named.entries.get(&format!("style.{i}.weight")));
+    let last = layers.take_while(Option::is_some).flatten().last();
+    let width = last.and_then(|weight| weight.shape().first().copied());
     let average = match *average.shape() {
         [_] => Ok(average.clone()),
         [1, width] => average.clone().reshaped(&[width]),
@@ -161,7 +175,7 @@ pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
 /// [`Error::File`] that says what the file holds instead.
 pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
     let mut named =
-        pick(checkpoint, &Network::Clip, &["", "state_dict", "model"]).ok_or_else(|| {
+        pick(checkpoint, &Network::Clip, &["", "state_dict", "model"])?.ok_or_else(|| {
             mismatch(
                 checkpoint,
                 &Network::Clip,
@@ -182,7 +196,7 @@ pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
 /// # Errors
 /// [`Error::File`] that says what the file holds instead.
 pub fn encoder(checkpoint: &Checkpoint) -> Result<(Named, BTreeMap<String, String>)> {
-    let named = pick(checkpoint, &Network::Encoder, &["state_dict/encoder", "encoder", ""])
+    let named = pick(checkpoint, &Network::Encoder, &["state_dict/encoder", "encoder", ""])?
         .ok_or_else(|| {
             mismatch(
                 checkpoint,
@@ -201,23 +215,71 @@ pub fn encoder(checkpoint: &Checkpoint) -> Result<(Named, BTreeMap<String, Strin
 }
 
 /// The first of the `preferred` dictionaries that makes the `wanted` network, or the only one that does.
-fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Option<Named> {
+fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Result<Option<Named>> {
     let mut found: BTreeMap<String, Group<'_>> = nested::groups(checkpoint)
         .into_iter()
         .map(|(name, group)| (name, unwrapped(group)))
         .filter(|(_, group)| network(&group.keys().copied().collect()).as_ref() == Some(wanted))
         .collect();
-    let preferred = preferred.iter().find_map(|&name| found.remove(name));
-    let group = match preferred {
-        Some(group) => group,
-        None if found.len() == 1 => found.into_values().next()?,
-        None => return None,
+    let preferred = preferred.iter().find_map(|&name| found.remove_entry(name));
+    let (name, group) = match preferred {
+        Some(chosen) => chosen,
+        None if found.len() == 1 => match found.into_iter().next() {
+            Some(only) => only,
+            None => return Ok(None),
+        },
+        None => return Ok(None),
     };
-    Some(Named {
-        entries: group.into_iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect(),
-        metadata: checkpoint.metadata.clone(),
-        origin: checkpoint.path.clone(),
-    })
+    let translated = translated(checkpoint, &name, &group).map_err(|why| {
+        let shown = if name.is_empty() { String::new() } else { format!("`{name}`: ") };
+        Error::file_hint(
+            &checkpoint.path,
+            format!("{shown}{why}"),
+            "StyleGAN2 generators of configurations E and F with usual settings can be used",
+        )
+    })?;
+    let mut metadata = checkpoint.metadata.clone();
+    if let Some(clamp) = translated.conv_clamp {
+        metadata.insert(CONV_CLAMP.into(), clamp.to_string());
+    }
+    Ok(Some(Named { entries: translated.entries, metadata, origin: checkpoint.path.clone() }))
+}
+
+/// Tensors under canonical names, and what is not a tensor.
+#[derive(Default)]
+struct Translated {
+    entries: BTreeMap<String, Entry>,
+    conv_clamp: Option<f64>,
+}
+
+/// The tensors of a group, called `name` in the file, from whatever naming they are in.
+fn translated(
+    checkpoint: &Checkpoint,
+    name: &str,
+    group: &Group<'_>,
+) -> std::result::Result<Translated, String> {
+    let names = group.keys().copied().collect();
+    let path = |attribute: &str| {
+        if name.is_empty() { attribute.to_owned() } else { format!("{name}/{attribute}") }
+    };
+    let about = |attribute: &str| checkpoint.others.get(&path(attribute)).map(String::as_str);
+    if nvidia::is_generator(&names) {
+        return nvidia::canonical(group, &about);
+    }
+    if tensorflow::is_generator(&names) {
+        let prefix = path("static_kwargs.");
+        let settings = checkpoint.others.range(prefix.clone()..);
+        let settings = settings.map_while(|(name, _)| name.strip_prefix(&prefix)).collect();
+        return tensorflow::canonical(group, &about, &settings);
+    }
+    let entries = group.iter().map(|(&name, &entry)| (name.to_owned(), entry.clone()));
+    Ok(Translated { entries: entries.collect(), conv_clamp: None })
+}
+
+/// The bound of `conv_clamp` as a file spells it out.
+fn conv_clamp(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok().filter(|clamp: &f64| clamp.is_finite() && *clamp > 0.0);
+    number.ok_or_else(|| format!("its `conv_clamp` is {text}, expected a number above 0"))
 }
 
 fn mismatch(checkpoint: &Checkpoint, wanted: &Network, hint: &str) -> Error {
@@ -262,6 +324,9 @@ fn latent_avg(checkpoint: &Checkpoint) -> Option<&Entry> {
     checkpoint.entries.get("latent_avg").or_else(|| checkpoint.entries.get("g_ema/latent_avg"))
 }
 
+/// Dictionaries with a generator, the best first.
+const GENERATORS: [&str; 6] = ["g_ema", "G_ema", "Gs", "g", "G", ""];
+
 type Group<'a> = BTreeMap<&'a str, &'a Entry>;
 
 /// Without the prefixes that wrappers put before every name (`DataParallel` writes `module.`).
@@ -288,9 +353,18 @@ fn network(names: &BTreeSet<&str>) -> Option<Network> {
     } else if has("conv1.conv.modulation.weight")
         || has("to_rgb1.conv.weight")
         || has("input.input")
+        || nvidia::is_generator(names)
     {
         Some(Network::Generator)
-    } else if has("final_linear.0.weight") || has("final_conv.0.weight") {
+    } else if let Some(older) = tensorflow::older(names) {
+        unknown(older)
+    } else if tensorflow::is_generator(names) {
+        Some(Network::Generator)
+    } else if has("final_linear.0.weight")
+        || has("final_conv.0.weight")
+        || nvidia::is_discriminator(names)
+        || tensorflow::is_discriminator(names)
+    {
         Some(Network::Discriminator)
     } else if has("visual.conv1.weight")
         || (has("token_embedding.weight") && has("text_projection"))
@@ -299,11 +373,19 @@ fn network(names: &BTreeSet<&str>) -> Option<Network> {
         Some(Network::Clip)
     } else if clip::towers(names) {
         unknown("a network of two towers that is no CLIP (SigLIP, perhaps), which is not supported")
-    } else if any("synthesis.b4.") || any("mapping.fc") {
-        unknown("a StyleGAN2 network with NVIDIA's names, which is not supported yet")
-    } else if any("synthesis.L0_") {
-        unknown("a StyleGAN3 network, which is not supported")
+    } else if any("synthesis.superres.") || any("synthesis.input.") && any("mapping.embed.embed.") {
+        unknown("a StyleGAN-XL generator, which is not supported (StyleGAN2's are)")
+    } else if any("synthesis.L0_") || any("synthesis.input.") {
+        unknown("a StyleGAN3 generator, which is not supported (StyleGAN2's are)")
     } else {
         None
     }
+}
+
+/// `fc3` → 3.
+fn number(text: &str, prefix: &str) -> Option<u32> {
+    let digits = text.strip_prefix(prefix)?;
+    // One spelling for each: `fc03` and `fc3` must not become the same tensor.
+    let number = digits.parse().ok().filter(|n: &u32| *n < u32::MAX / 4)?;
+    (number.to_string() == digits).then_some(number)
 }
