@@ -157,6 +157,14 @@ impl Entry {
         torch::catch("reading a tensor", || Ok(tensor.contiguous()))
     }
 
+    /// Whether the file has all of its numbers.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &self.source {
+            Source::View(view) => view.storage.is_whole(),
+            Source::Joined(parts) => parts.iter().all(Self::is_whole),
+        }
+    }
+
     /// The same numbers in another shape of as many elements.
     pub(crate) fn reshaped(mut self, shape: &[i64]) -> std::result::Result<Self, String> {
         let numel = shape.iter().try_fold(1_i64, |n, &d| n.checked_mul(d).filter(|_| d >= 0));

@@ -23,6 +23,7 @@ mod network_pickle;
 mod npy;
 mod pickle;
 mod safetensors_file;
+mod salvage;
 mod sniff;
 mod storage;
 mod storage_ref;
@@ -34,6 +35,7 @@ pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, reco
 pub use entry::Entry;
 pub use fill::{Report, fill};
 pub use hash::sha256;
+pub use salvage::{Salvage, salvage};
 pub use write::{save_in_pieces, save_safetensors};
 
 use crate::error::{Error, IoContext, Result};

@@ -61,7 +61,7 @@ pub(crate) fn stated_header(bytes: &[u8]) -> Option<u64> {
     (rest.first() == Some(&b'{')).then(|| u64::from_le_bytes(*length))
 }
 
-fn kind_of(dtype: Dtype) -> Option<Kind> {
+pub(super) fn kind_of(dtype: Dtype) -> Option<Kind> {
     Some(match dtype {
         Dtype::BOOL => Kind::Bool,
         Dtype::U8 => Kind::Uint8,

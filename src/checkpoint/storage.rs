@@ -11,6 +11,8 @@ pub(crate) struct Storage {
     crc32: Option<u32>,
     intact: OnceLock<bool>,
     latin1: Option<Latin1>,
+    /// How long it should be, if it is not in the file.
+    absent: Option<usize>,
 }
 
 /// Bytes that were written as a text, one character each: what pickles of protocol 2 do.
@@ -22,7 +24,7 @@ struct Latin1 {
 impl Storage {
     /// `name` is for messages; a checksum is compared once, at the first use.
     pub(crate) fn new(bytes: Bytes, name: String, crc32: Option<u32>) -> Arc<Self> {
-        Arc::new(Self { bytes, name, crc32, intact: OnceLock::new(), latin1: None })
+        Arc::new(Self { bytes, name, crc32, intact: OnceLock::new(), latin1: None, absent: None })
     }
 
     /// Memory that was written as a text in UTF-8, whose characters are the bytes; it is put right at the first use.
@@ -34,11 +36,32 @@ impl Storage {
             length += 1;
         }
         let latin1 = Some(Latin1 { length, decoded: OnceLock::new() });
-        Some(Arc::new(Self { bytes: text, name, crc32: None, intact: OnceLock::new(), latin1 }))
+        Some(Arc::new(Self {
+            bytes: text,
+            name,
+            crc32: None,
+            intact: OnceLock::new(),
+            latin1,
+            absent: None,
+        }))
+    }
+
+    /// Memory that should have `length` bytes, but is not, or not all, in the file.
+    pub(crate) fn absent(bytes: Bytes, name: String, length: usize) -> Arc<Self> {
+        let (intact, absent) = (OnceLock::new(), Some(length));
+        Arc::new(Self { bytes, name, crc32: None, intact, latin1: None, absent })
+    }
+
+    /// Whether the file has all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.absent.is_none()
     }
 
     /// How many bytes there are for tensors.
     pub(crate) fn len(&self) -> usize {
+        if let Some(length) = self.absent {
+            return length;
+        }
         self.latin1.as_ref().map_or(self.bytes.len(), |text| text.length)
     }
 
@@ -54,6 +77,9 @@ impl Storage {
 
     /// The bytes, after a comparison with their checksum.
     pub(crate) fn checked(&self) -> Result<&[u8]> {
+        if self.absent.is_some() {
+            return Err(self.bytes.damaged(format!("the data of `{}` are cut off", self.name)));
+        }
         if let Some(text) = &self.latin1 {
             return Ok(text.decoded.get_or_init(|| self.decode()));
         }

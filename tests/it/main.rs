@@ -22,6 +22,7 @@ mod pil;
 mod preprocess;
 mod readme;
 mod run_dir;
+mod salvage;
 mod token_table;
 mod tokenizer;
 mod vocabulary;
