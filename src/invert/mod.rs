@@ -9,7 +9,9 @@
 //! kind asks: once, or ReStyle's few rounds in which it sees its own last result. Names and arithmetic follow
 //! yuval-alaluf/restyle-encoder, eladrich/pixel2style2pixel and omertov/encoder4editing; goldens hold the agreement.
 
+pub mod align;
 mod config;
+pub mod detect;
 mod encoder;
 mod layers;
 mod pyramid;
@@ -18,5 +20,6 @@ mod styles;
 mod trunk;
 
 pub use config::{Config, Facts, Flavour};
+pub use detect::{Detector, Face};
 pub use encoder::Encoder;
 pub use restyle::{Round, invert};

@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("builtin", &["error", "run_dir"]),
     // The place where files and networks meet.
     ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
-    ("invert", &["error", "stylegan2", "torch"]),
+    ("invert", &["error", "imaging", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
     ("clip", &["error", "torch"]),
     ("checkpoint", &["atomic", "error", "torch"]),

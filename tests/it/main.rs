@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapt_run;
+mod align;
 mod bad_input;
 mod cards;
 mod checkpoint;
