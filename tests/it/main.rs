@@ -11,6 +11,7 @@ mod clip;
 mod command;
 mod common;
 mod compare;
+mod detect;
 mod dialects;
 mod evaluate;
 mod generator;
