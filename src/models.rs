@@ -3,14 +3,18 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
-use crate::stylegan2::{self, Generator};
 use crate::torch::{ShapeMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 use token_table::TokenTable;
 
+mod files;
+mod generator;
 mod token_table;
+
+pub use files::GeneratorFiles;
+pub use generator::{StoredGenerator, open_generator, read_generator};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";
@@ -18,9 +22,9 @@ const TOKENS: &str = "token_embedding.weight";
 /// Where a model came from: what a run folder records about it.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file.
+    /// The file; several as [`GeneratorFiles::joined`] writes them.
     pub path: PathBuf,
-    /// SHA-256 of the file.
+    /// SHA-256 of the file; with deltas upon it, a hash of all hashes.
     pub sha256: String,
     /// What the file says about itself.
     pub metadata: BTreeMap<String, String>,
@@ -32,31 +36,6 @@ impl Origin {
     fn new(path: &Path, metadata: BTreeMap<String, String>, report: Report) -> Result<Self> {
         Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report })
     }
-}
-
-/// Reads a generator from any file that holds one.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::File`] for a file that is something else, [`Error::Tensors`] for an incomplete one.
-pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
-    let file = checkpoint::open(path)?;
-    if file.is_delta() {
-        return Err(Error::file_hint(
-            path,
-            "holds only what an adapted generator changed, not the generator",
-            "use the `generator.safetensors` beside it, or the folder of the run",
-        ));
-    }
-    let named = checkpoint::generator(&file)?;
-    let config = stylegan2::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
-    let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
-    let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
-    let (tensors, report) = catch("reading the generator", || {
-        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
-    })?;
-    let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
-    let origin = Origin::new(path, named.metadata, report)?;
-    Ok((generator, origin))
 }
 
 /// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one.

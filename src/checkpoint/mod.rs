@@ -12,6 +12,7 @@
 
 mod archive;
 mod bytes;
+mod delta;
 pub mod dialect;
 mod entry;
 mod fill;
@@ -25,10 +26,11 @@ mod torch_file;
 mod unpickle;
 mod write;
 
+pub use delta::{DELTA_FORMAT, apply_delta, delta};
 pub use dialect::{Contents, Named, Network, Part, clip, generator, recognise};
 pub use entry::Entry;
-pub use fill::{Report, fill};
-pub use hash::sha256;
+pub use fill::{Report, check, fill};
+pub use hash::{sha256, sha256_of};
 pub use write::{save_in_pieces, save_safetensors};
 
 use crate::error::{Error, IoContext, Result};
@@ -96,9 +98,6 @@ pub struct Checkpoint {
     /// Everything that is no tensor, described: for people only.
     pub others: BTreeMap<String, String>,
 }
-
-/// What the metadata of a `delta.safetensors` call their format.
-pub const DELTA_FORMAT: &str = "nada-delta";
 
 impl Checkpoint {
     /// Whether this is only what an adapted generator changed: no generator without its base.

@@ -34,7 +34,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "run_dir",
         &["adapt", "atomic", "checkpoint", "config", "error", "imaging", "stylegan2", "torch"],
     ),
-    ("builtin", &["error", "run_dir"]),
+    // A name stands for the files of a generator, which `models` opens.
+    ("builtin", &["error", "models", "run_dir"]),
     // The place where files and networks meet.
     ("models", &["checkpoint", "clip", "error", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
