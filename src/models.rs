@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
-use crate::torch::{ShapeMap, catch};
+use crate::torch::{ShapeMap, TensorMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
@@ -43,27 +43,7 @@ impl Origin {
 /// # Errors
 /// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`].
 pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
-    let file = checkpoint::open(path)?;
-    let mut named = checkpoint::clip(&file)?;
-    let table = TokenTable::find(&named)?;
-    let config = clip::Config::infer(&clip_shapes(&named)?).map_err(|e| in_file(e, path))?;
-    named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
-    let tokens = config.text.vocab;
-    if (tokens as usize) < clip::tokenizer::VOCABULARY {
-        return Err(Error::file_hint(
-            path,
-            format!(
-                "its vocabulary has {tokens} tokens, OpenAI's tokenizer makes {}",
-                clip::tokenizer::VOCABULARY
-            ),
-            "use a CLIP with OpenAI's vocabulary",
-        ));
-    }
-    let what = format!("`{}` is no complete CLIP", path.display());
-    let (mut needed, optional) = (config.shapes(), config.optional_shapes());
-    if table.is_some() {
-        needed.remove(TOKENS);
-    }
+    let ClipFile { named, config, table, needed, optional, what } = ClipFile::open(path)?;
     let (tensors, report) = catch("reading CLIP", || {
         let (mut tensors, report) =
             checkpoint::fill(&what, &needed, &optional, &named, kind, device)?;
@@ -76,6 +56,61 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
     let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?.with_vocabulary(words);
     let origin = Origin::new(path, named.metadata, report)?;
     Ok((clip, origin))
+}
+
+/// The tensors of a CLIP under OpenAI's names, as its file holds them; a narrow token table is spread out.
+///
+/// # Errors
+/// As [`open_clip`].
+pub fn read_clip(path: &Path) -> Result<(TensorMap, Origin)> {
+    let ClipFile { named, table, needed, optional, what, .. } = ClipFile::open(path)?;
+    let report = checkpoint::check(&what, &needed, &optional, &named)?;
+    let mut tensors = TensorMap::new();
+    for name in &report.applied {
+        tensors.insert(name.clone(), named.entries[name].tensor()?);
+    }
+    if let Some(table) = &table {
+        let spread = catch("reading CLIP", || table.spread(path, table.kind(), Device::Cpu))?;
+        tensors.insert(TOKENS.into(), spread);
+    }
+    Ok((tensors, Origin::new(path, named.metadata, report)?))
+}
+
+/// A CLIP's file, and what its model needs of it.
+struct ClipFile {
+    named: Named,
+    config: clip::Config,
+    table: Option<TokenTable>,
+    needed: ShapeMap,
+    optional: ShapeMap,
+    what: String,
+}
+
+impl ClipFile {
+    fn open(path: &Path) -> Result<Self> {
+        let file = checkpoint::open(path)?;
+        let mut named = checkpoint::clip(&file)?;
+        let table = TokenTable::find(&named)?;
+        let config = clip::Config::infer(&clip_shapes(&named)?).map_err(|e| in_file(e, path))?;
+        named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
+        let tokens = config.text.vocab;
+        if (tokens as usize) < clip::tokenizer::VOCABULARY {
+            return Err(Error::file_hint(
+                path,
+                format!(
+                    "its vocabulary has {tokens} tokens, OpenAI's tokenizer makes {}",
+                    clip::tokenizer::VOCABULARY
+                ),
+                "use a CLIP with OpenAI's vocabulary",
+            ));
+        }
+        let what = format!("`{}` is no complete CLIP", path.display());
+        let (mut needed, optional) = (config.shapes(), config.optional_shapes());
+        if table.is_some() {
+            needed.remove(TOKENS);
+        }
+        Ok(Self { named, config, table, needed, optional, what })
+    }
 }
 
 /// The words and phrases that a CLIP's file says it was trained on, see [`clip::vocabulary`]; no tensor is read.

@@ -71,9 +71,8 @@ fn split<'a>(asked: &'a str, folder: Option<&Path>) -> Result<Parts<'a>> {
         return Ok(parts);
     }
     // Only where the base is something, the plus was meant as one.
-    let meant = pluses().find(|(base, _)| {
-        split(base, folder).is_ok_and(|parts| whole(parts.base, folder).is_ok())
-    });
+    let meant = pluses()
+        .find(|(base, _)| split(base, folder).is_ok_and(|parts| whole(parts.base, folder).is_ok()));
     match meant {
         Some((base, delta)) => Err(Error::request(
             format!("there is no delta `{delta}` to put upon `{base}`"),
@@ -184,7 +183,10 @@ mod tests {
         let plus = format!("faces64+{}", at("c+d.st"));
         assert_eq!(resolve(&plus).unwrap(), joined(&at(SHIPPED), &["c+d.st"]));
         let message = text(&resolve("faces64+nowhere.st").unwrap_err());
-        assert!(message.contains("there is no delta `nowhere.st` to put upon `faces64`"), "{message}");
+        assert!(
+            message.contains("there is no delta `nowhere.st` to put upon `faces64`"),
+            "{message}"
+        );
         let message = text(&resolve("nothing+nowhere.st").unwrap_err());
         assert!(message.contains("`nothing+nowhere.st` is no shipped generator"), "{message}");
         let message = text(&resolve(&format!("nothing+{}", at("a.st"))).unwrap_err());

@@ -7,6 +7,7 @@ use super::entry::Storage;
 use super::flatten::{StorageRef, flatten};
 use super::pickle::{Pickle, Value, count};
 use super::unpickle::unpickle;
+use super::write_torch::METADATA;
 use super::{Container, Parts};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,9 @@ use std::sync::Arc;
 /// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, as a pickle.
 pub(crate) const LEGACY_START: [u8; 15] =
     [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+
+/// Bytes of our own metadata: a configuration's and a vocabulary's take some ten thousand.
+const MAX_METADATA: usize = 1 << 20;
 
 /// Reads the zip container and TorchScript archives.
 pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
@@ -43,7 +47,11 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
     }
     let script = members.contains_key(&format!("{root}constants.pkl"))
         && members.keys().any(|name| name.starts_with(&format!("{root}code/")));
-    let metadata = short("version").map(|v| ("torch.version".to_owned(), v)).into_iter().collect();
+    let mut metadata = members
+        .get(&format!("{root}{METADATA}"))
+        .map(|member| own_metadata(&member.bytes))
+        .unwrap_or_default();
+    metadata.extend(short("version").map(|v| ("torch.version".to_owned(), v)));
 
     let member = &members[pickle_name];
     let stored = Storage::new(member.bytes.clone(), pickle_name.clone(), member.crc32);
@@ -118,6 +126,12 @@ pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
         whole: pickle.describe(pickle.root),
         named,
     })
+}
+
+/// What `nada` says about a file that it wrote itself; anything else there is passed over.
+fn own_metadata(json: &[u8]) -> BTreeMap<String, String> {
+    let small = json.len() <= MAX_METADATA;
+    small.then(|| serde_json::from_slice(json).ok()).flatten().unwrap_or_default()
 }
 
 /// Where each storage lies, and the size of its elements. The stream gives lengths in elements and no types, so

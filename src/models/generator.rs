@@ -118,8 +118,7 @@ fn where_its_base_is(delta: &Checkpoint) -> String {
 ///
 /// The hash of the result, which a delta upon it would name, is that of the two hashes joined by a plus.
 fn with_deltas(files: &GeneratorFiles) -> Result<(Generator, Origin)> {
-    let (mut generator, mut origin) =
-        open_generator(files.base.clone(), Kind::Float, Device::Cpu)?;
+    let (mut generator, mut origin) = open_generator(files.base.clone(), Kind::Float, Device::Cpu)?;
     origin.path = files.joined();
     let mut below = GeneratorFiles::from(&files.base);
     for path in &files.deltas {
@@ -181,14 +180,8 @@ fn delta_tensors(file: &Checkpoint, config: &Config) -> Result<(TensorMap, Repor
         origin: file.path.clone(),
     };
     let what = format!("delta of a {} px generator", config.resolution);
-    let (tensors, report) = checkpoint::fill(
-        &what,
-        &ShapeMap::new(),
-        &known,
-        &named,
-        Kind::Float,
-        Device::Cpu,
-    )?;
+    let (tensors, report) =
+        checkpoint::fill(&what, &ShapeMap::new(), &known, &named, Kind::Float, Device::Cpu)?;
     if let Some(name) = report.unused.first() {
         return Err(Error::file_hint(
             &file.path,

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "error",
             "evaluate",
+            "export",
             "imaging",
             "models",
             "rng",
@@ -38,6 +39,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("builtin", &["error", "models", "run_dir"]),
     // The place where files and networks meet.
     ("models", &["checkpoint", "clip", "error", "stylegan2", "torch"]),
+    // Files for other programs; the card says where the models came from.
+    ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
     ("clip", &["error", "torch"]),
     ("checkpoint", &["atomic", "error", "torch"]),

@@ -9,8 +9,8 @@ use nada::checkpoint::{apply_delta, delta as delta_of};
 use nada::config::layering::Layered;
 use nada::config::{Config, LayerSet, NamedSet, Parity};
 use nada::run_dir::{
-    self, Manifest, Record, ResultInfo, RunDir, Weights, check_resumable, config_hash,
-    metrics, pictures,
+    self, Manifest, Record, ResultInfo, RunDir, Weights, check_resumable, config_hash, metrics,
+    pictures,
 };
 use nada::stylegan2::LayerId;
 use nada::torch::TensorMap;
