@@ -103,7 +103,8 @@ impl PickleWriter {
             p.tuple(|p| shape.iter().for_each(|&size| p.int(size)));
             p.tuple(|p| strides.iter().for_each(|&stride| p.int(stride)));
             p.bool(false);
-            p.ordered_dict(|_| {});
+            // No hooks. TorchScript's reader takes this very form only.
+            p.call("collections", "OrderedDict", |_| {});
         });
     }
 

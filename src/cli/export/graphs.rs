@@ -16,7 +16,7 @@ pub(super) fn write_torchscript(job: &Job<'_>) -> Result<Written> {
     let from_z = difference(&loaded.forward(&job.z())?, &expected)?;
     let from_w = difference(&loaded.synthesis(&w_plus)?, &expected)?;
     let name = python_name(job.out);
-    let mut settings = settings(job);
+    let mut settings = settings(job, "unless another one is passed");
     settings.push((
         "Format",
         "TorchScript, float32; methods `forward(z, truncation)`, `w_plus(z, truncation)`, `mapping(z)`, \
@@ -52,12 +52,12 @@ pub(super) fn write_onnx(job: &Job<'_>) -> Result<Written> {
     let w = onnx::Loaded::open(&mapping)?.run(TensorMap::from([("z".to_owned(), job.z())]))?;
     let from_z = difference(&of_w(w)?, &expected)?;
     let (name, mapping_name) = (python_name(job.out), python_name(&mapping));
-    let mut settings = settings(job);
+    let mut settings = settings(job, "worked into the mapping network");
     settings.push((
         "Format",
         format!(
             "ONNX, opset {}, float32: `w_plus` [N, {l}, {d}] → `image` [N, 3, {r}, {r}], and in {mapping_name} `z` [N, {}] \
-             (and `truncation` [1]) → `w_plus`; N is free",
+             → `w_plus`; N is free",
             onnx::OPSET,
             form.z_dim,
             l = form.num_styles,
@@ -80,9 +80,9 @@ pub(super) fn write_onnx(job: &Job<'_>) -> Result<Written> {
     })
 }
 
-fn settings(job: &Job<'_>) -> Vec<(&'static str, String)> {
+fn settings(job: &Job<'_>, truncation: &str) -> Vec<(&'static str, String)> {
     vec![
-        ("Truncation", format!("ψ {} unless another one is passed", job.psi())),
+        ("Truncation", format!("ψ {}, {truncation}", job.psi())),
         ("Noise", job.noise().name().to_owned()),
     ]
 }

@@ -49,7 +49,7 @@ pub(super) struct ExportArgs {
     /// With `delta`: the generator that is the rest [default: what the run began with]
     #[arg(long, value_name = "GENERATOR")]
     base: Option<String>,
-    /// With `torchscript` and `onnx`: ψ of z → image, where none is passed [default: 0.7]
+    /// With `torchscript` and `onnx`: the ψ of z → image [default: 0.7]
     #[arg(long, value_name = "PSI", allow_negative_numbers = true)]
     truncation: Option<f64>,
     /// With `torchscript` and `onnx`: the noise that is worked in [default: stored]
@@ -151,10 +151,7 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> anyhow::Result<()> {
         Format::Onnx => graphs::write_onnx(&job)?,
     };
     job.write_card(&written)?;
-    printer.info(&format!(
-        "loaded back: images differ by at most {:.1e} on a scale of -1 to 1",
-        written.difference
-    ));
+    printer.info(&checked(written.difference));
     for target in &targets {
         printer.data(&target.display().to_string())?;
     }
@@ -185,13 +182,7 @@ impl Job<'_> {
         let hashed = |path: &PathBuf| Ok((path.clone(), checkpoint::sha256(path)?));
         let files = written.files.iter().map(hashed).collect::<Result<Vec<_>>>()?;
         let mut settings = written.settings.clone();
-        settings.push((
-            "Check",
-            format!(
-                "loaded back; {CHECKED} images differ by at most {:.1e} on a scale of -1 to 1",
-                written.difference
-            ),
-        ));
+        settings.push(("Check", checked(written.difference)));
         let card = Card {
             files: &files,
             what: &written.what,
@@ -210,6 +201,16 @@ fn network(config: &Config, tensors: &TensorMap) -> Result<Generator> {
     let tensors =
         catch("reading the generator", || Ok(copy_map(tensors, Device::Cpu, Kind::Float)))?;
     Generator::new(config.clone(), tensors)
+}
+
+/// What the check found, in words.
+fn checked(difference: f64) -> String {
+    match difference {
+        0.0 => format!("loaded back: {CHECKED} images are the same to the last bit"),
+        _ => format!(
+            "loaded back: {CHECKED} images differ by at most {difference:.1e} on a scale of -1 to 1"
+        ),
+    }
 }
 
 /// The largest difference of two batches of images.

@@ -36,12 +36,6 @@ impl Builder {
         name.to_owned()
     }
 
-    /// An input with a value that holds unless another one is given.
-    pub(super) fn default_input(&mut self, name: &str, value: f64) -> Result<String> {
-        self.graph.input.push(value_info(name, vec![known(1)]));
-        self.weight(name, &Tensor::from_slice(&[value as f32]))
-    }
-
     /// Weights, in float32.
     pub(super) fn weight(&mut self, name: &str, tensor: &Tensor) -> Result<String> {
         let mut raw_data = vec![0; tensor.numel() * 4];
@@ -59,7 +53,7 @@ impl Builder {
         Ok(name.to_owned())
     }
 
-    /// Whole numbers, which some operators take as inputs. No `rank` makes a single one.
+    /// Whole numbers, which some operators take as inputs: a list, or a single one without a dimension.
     pub(super) fn integers(&mut self, name: &str, values: &[i64], scalar: bool) -> String {
         self.graph.initializer.push(TensorProto {
             dims: if scalar { vec![] } else { vec![values.len() as i64] },
@@ -115,14 +109,8 @@ impl Builder {
 /// A value whose first size is free.
 pub(super) fn batch_of(name: &str, rest: &[i64]) -> ValueInfoProto {
     let batch = Dimension { dim_value: None, dim_param: Some("N".into()) };
-    value_info(name, std::iter::once(batch).chain(rest.iter().map(|&size| known(size))).collect())
-}
-
-fn known(size: i64) -> Dimension {
-    Dimension { dim_value: Some(size), dim_param: None }
-}
-
-fn value_info(name: &str, dim: Vec<Dimension>) -> ValueInfoProto {
+    let known = |&size: &i64| Dimension { dim_value: Some(size), dim_param: None };
+    let dim = std::iter::once(batch).chain(rest.iter().map(known)).collect();
     let shape = Some(TensorShapeProto { dim });
     let tensor_type = Some(TensorType { elem_type: FLOAT, shape });
     ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type }) }

@@ -113,11 +113,12 @@ fn styled_convolution(
     Ok(b.node("LeakyRelu", &format!("{name}.out"), &[&x], vec![float("alpha", LRELU_SLOPE)]))
 }
 
-/// `z` [N, Dz] and `truncation` [1], `psi` unless given, → `w_plus` [N, L, D].
+/// `z` [N, Dz] → `w_plus` [N, L, D], truncated by `psi`.
 pub(super) fn mapping(form: &Form, psi: f64) -> Result<GraphProto> {
     let mut b = Builder::default();
     let z = b.input("z", &[form.z_dim]);
-    let psi = b.default_input("truncation", psi)?;
+    // Fixed: runtimes warn of inputs that may be left out.
+    let psi = b.weight("truncation", &Tensor::from_slice(&[psi as f32]))?;
     b.weight(EPSILON, &Tensor::from_slice(&[1e-8_f32]))?;
     let squared = b.node("Mul", "z2", &[&z, &z], vec![]);
     let axes = vec![ints("axes", &[1]), int("keepdims", 1)];

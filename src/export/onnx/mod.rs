@@ -33,7 +33,7 @@ pub fn save_synthesis(path: &Path, form: &Form, metadata: &BTreeMap<String, Stri
     save(path, graph::synthesis(form)?, metadata)
 }
 
-/// Writes `z` [N, Dz] → `w_plus` [N, L, D], with an input `truncation` [1] that is `psi` unless given.
+/// Writes `z` [N, Dz] → `w_plus` [N, L, D], truncated by `psi`.
 ///
 /// # Errors
 /// As [`save_synthesis`].

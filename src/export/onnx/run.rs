@@ -20,7 +20,6 @@ pub(super) fn run(graph: &GraphProto, inputs: TensorMap) -> Result<Tensor> {
             Some(value) => {
                 values.insert(&input.name, value.shallow_clone());
             }
-            None if values.contains_key(input.name.as_str()) => {}
             None => return Err(broken(format!("input `{}` is missing", input.name))),
         }
     }
