@@ -39,7 +39,7 @@ fn made_run(folder: &Path) -> PathBuf {
 
 /// Several copies of a batch, in order.
 fn times(batch: &Tensor, n: i64) -> Tensor {
-    Tensor::cat(&vec![batch.shallow_clone(); n as usize], 0)
+    Tensor::cat(&(0..n).map(|_| batch.shallow_clone()).collect::<Vec<_>>(), 0)
 }
 
 #[test]
