@@ -169,11 +169,12 @@ fn every_format_is_written_with_a_card_and_never_over_a_file() {
     assert_same(&open(&run).tensors(), &open(&ours).tensors());
 
     let all = listing(folder.path()).len();
-    export(&["onnx", "--dtype", "f16", "--out", "x.onnx"]).refused(2, &["`--dtype`", "`pt`"]);
+    export(&["onnx", "--dtype", "f16", "--out", "x.onnx"]).refused(2, &["`--dtype`", "or `pt`"]);
     export(&["pt", "--truncation", "0.5", "--out", "x.pt"])
         .refused(2, &["`--truncation`", "`onnx`"]);
     export(&["onnx", "--truncation", "NaN", "--out", "x.onnx"]).refused(2, &["not a number"]);
-    export(&["pt", "--base", "faces64", "--out", "x.pt"]).refused(2, &["`--base`", "`delta`"]);
+    export(&["pt", "--base", "faces64", "--out", "x.pt"])
+        .refused(2, &["`--base`", "--format delta"]);
     let alone = ["export", &golden, "--format", "delta", "--out", "x.safetensors"];
     nada(folder.path(), &alone).refused(2, &["does not say what it was made from", "--base"]);
     let other = [&alone[..], &["--base", "faces64"]].concat();
