@@ -14,6 +14,15 @@ const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"
 /// The file that tells a folder of shipped models from any other called `checkpoints`.
 const SIGN: &str = "faces64.safetensors";
 
+/// Names of a CLIP's weights in the folders of Hugging Face's hub; the safe formats first.
+const PUBLISHED_CLIP: [&str; 5] = [
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+];
+
 /// OpenAI's models: the name, the file as OpenAI calls it, the same weights on Hugging Face where they have a home.
 const OPENAI_CLIP: [(&str, &str, Option<&str>); 9] = [
     ("RN50", "RN50", None),
@@ -125,10 +134,7 @@ fn resolve_clip_in(
     }
     let path = Path::new(asked);
     if path.is_dir() {
-        return Err(Error::request(
-            format!("`{asked}` is a folder, the file of a CLIP model is expected"),
-            "name the file inside it",
-        ));
+        return clip_in_folder(path);
     }
     if path.exists() {
         return Ok(path.into());
@@ -148,6 +154,17 @@ fn resolve_clip_in(
             quoted(OPENAI_CLIP.iter().map(|(name, ..)| *name))
         ),
     ))
+}
+
+/// The weights in a folder as Hugging Face and open_clip publish it.
+fn clip_in_folder(folder: &Path) -> Result<PathBuf> {
+    let files = PUBLISHED_CLIP.map(|name| folder.join(name));
+    files.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+        Error::request(
+            format!("`{}` is a folder without the weights of a CLIP", folder.display()),
+            format!("looked for {}; name the file itself", quoted(PUBLISHED_CLIP.into_iter())),
+        )
+    })
 }
 
 fn openai_file(

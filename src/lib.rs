@@ -14,6 +14,7 @@ pub mod error;
 pub mod evaluate;
 pub mod export;
 pub mod imaging;
+pub mod invert;
 pub mod models;
 pub mod rng;
 pub mod run_dir;

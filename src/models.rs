@@ -3,12 +3,14 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
+use crate::invert::{self, Encoder};
 use crate::torch::{ShapeMap, TensorMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 use token_table::TokenTable;
 
+mod clip_traits;
 mod files;
 mod generator;
 mod token_table;
@@ -30,20 +32,43 @@ pub struct Origin {
     pub metadata: BTreeMap<String, String>,
     /// What was used, left over, or replaced.
     pub report: Report,
+    /// What was taken for granted, in words: to be told to the user.
+    pub notes: Vec<String>,
 }
 
 impl Origin {
     fn new(path: &Path, metadata: BTreeMap<String, String>, report: Report) -> Result<Self> {
-        Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report })
+        let notes = Vec::new();
+        Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report, notes })
     }
 }
 
-/// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one.
+/// Reads an image encoder of ReStyle, pSp or e4e.
 ///
 /// # Errors
-/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`].
+/// As [`open_generator`].
+pub fn open_encoder(path: &Path, kind: Kind, device: Device) -> Result<(Encoder, Origin)> {
+    let file = checkpoint::open(path)?;
+    let (named, options) = checkpoint::encoder(&file)?;
+    let facts = invert::Facts::read(&options);
+    let config = invert::Config::infer(&shapes(&named), &facts).map_err(|e| in_file(e, path))?;
+    let what = format!("`{}` is no complete encoder", path.display());
+    let (needed, optional) = (config.shapes(), config.optional_shapes());
+    let (tensors, report) = catch("reading the encoder", || {
+        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+    })?;
+    let encoder = Encoder::new(config, &tensors).map_err(|e| in_file(e, path))?;
+    Ok((encoder, Origin::new(path, named.metadata, report)?))
+}
+
+/// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one. What its shapes do not tell (the
+/// activation, the heads) is read from its metadata, or from the configuration that its publisher put beside it.
+///
+/// # Errors
+/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`]; and
+/// [`Error::File`] for a configuration that states something else than this program computes.
 pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
-    let ClipFile { named, config, table, needed, optional, what } = ClipFile::open(path)?;
+    let ClipFile { named, config, table, needed, optional, what, note } = ClipFile::open(path)?;
     let (tensors, report) = catch("reading CLIP", || {
         let (mut tensors, report) =
             checkpoint::fill(&what, &needed, &optional, &named, kind, device)?;
@@ -54,7 +79,8 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
     })?;
     let words = vocabulary(&named)?;
     let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?.with_vocabulary(words);
-    let origin = Origin::new(path, named.metadata, report)?;
+    let mut origin = Origin::new(path, named.metadata, report)?;
+    origin.notes.extend(note);
     Ok((clip, origin))
 }
 
@@ -63,7 +89,7 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
 /// # Errors
 /// As [`open_clip`].
 pub fn read_clip(path: &Path) -> Result<(TensorMap, Origin)> {
-    let ClipFile { named, table, needed, optional, what, .. } = ClipFile::open(path)?;
+    let ClipFile { named, table, needed, optional, what, note, .. } = ClipFile::open(path)?;
     let report = checkpoint::check(&what, &needed, &optional, &named)?;
     let mut tensors = TensorMap::new();
     for name in &report.applied {
@@ -73,7 +99,9 @@ pub fn read_clip(path: &Path) -> Result<(TensorMap, Origin)> {
         let spread = catch("reading CLIP", || table.spread(path, table.kind(), Device::Cpu))?;
         tensors.insert(TOKENS.into(), spread);
     }
-    Ok((tensors, Origin::new(path, named.metadata, report)?))
+    let mut origin = Origin::new(path, named.metadata, report)?;
+    origin.notes.extend(note);
+    Ok((tensors, origin))
 }
 
 /// A CLIP's file, and what its model needs of it.
@@ -84,6 +112,8 @@ struct ClipFile {
     needed: ShapeMap,
     optional: ShapeMap,
     what: String,
+    /// What was taken for granted.
+    note: Option<String>,
 }
 
 impl ClipFile {
@@ -91,7 +121,12 @@ impl ClipFile {
         let file = checkpoint::open(path)?;
         let mut named = checkpoint::clip(&file)?;
         let table = TokenTable::find(&named)?;
-        let config = clip::Config::infer(&clip_shapes(&named)?).map_err(|e| in_file(e, path))?;
+        let (traits, note) = clip_traits::find(&file)?;
+        // Wherever they were stated: a copy of the file says them itself.
+        named.metadata.extend(traits.metadata());
+        let config = clip::Config::infer(&clip_shapes(&named)?)
+            .and_then(|config| config.with_traits(traits))
+            .map_err(|e| in_file(e, path))?;
         named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
         let tokens = config.text.vocab;
         if (tokens as usize) < clip::tokenizer::VOCABULARY {
@@ -109,7 +144,7 @@ impl ClipFile {
         if table.is_some() {
             needed.remove(TOKENS);
         }
-        Ok(Self { named, config, table, needed, optional, what })
+        Ok(Self { named, config, table, needed, optional, what, note })
     }
 }
 

@@ -18,22 +18,29 @@ mod entry;
 mod fill;
 mod flatten;
 mod hash;
+mod modules;
+mod ndarray;
+mod network_pickle;
 mod npy;
 mod pickle;
 mod pickle_writer;
 mod safetensors_file;
+mod salvage;
 mod sniff;
+mod storage;
+mod storage_ref;
 mod torch_file;
 mod unpickle;
 mod write;
 mod write_torch;
 
 pub use delta::{DELTA_FORMAT, apply_delta, delta};
-pub use dialect::{Contents, Named, Network, Part, clip, generator, recognise};
+pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, recognise};
 pub use entry::Entry;
 pub use fill::{Report, check, fill};
 pub use hash::{sha256, sha256_of};
 pub(crate) use pickle_writer::PickleWriter;
+pub use salvage::{Salvage, salvage};
 pub use write::{save_in_pieces, save_safetensors};
 pub(crate) use write_torch::Archive;
 pub use write_torch::{Item, save_torch};
@@ -61,6 +68,11 @@ pub enum Container {
     TorchLegacy,
     /// `torch.jit.save`: a zip archive with code, of which only the tensors are read.
     TorchScript,
+    /// NVIDIA's pickle of PyTorch networks: stylegan2-ada-pytorch and the stylegan3 repository.
+    NvidiaTorch,
+    /// NVIDIA's pickle of TensorFlow networks: stylegan2 and stylegan2-ada. The slashes in the names of their
+    /// variables are dots here.
+    NvidiaTensorFlow,
     /// `.npy`: one array, called `array` here. Latents travel so, networks do not.
     Npy,
 }
@@ -72,6 +84,8 @@ impl fmt::Display for Container {
             Self::TorchZip => "torch (zip)",
             Self::TorchLegacy => "torch (legacy, before 1.6)",
             Self::TorchScript => "TorchScript",
+            Self::NvidiaTorch => "network pickle (NVIDIA, PyTorch)",
+            Self::NvidiaTensorFlow => "network pickle (NVIDIA, TensorFlow)",
             Self::Npy => "NumPy array",
         })
     }
@@ -94,13 +108,14 @@ pub struct Checkpoint {
     pub container: Container,
     /// Length of the file in bytes.
     pub bytes: u64,
-    /// What the file says about itself: the metadata of safetensors, `torch.version` of a zip.
+    /// What the file says about itself: the metadata of safetensors, `torch.version` of a zip, `written_by` of a
+    /// network pickle.
     pub metadata: BTreeMap<String, String>,
     /// A few words about the outermost value: "dictionary of 2 items".
     pub whole: String,
     /// The tensors by name.
     pub entries: BTreeMap<String, Entry>,
-    /// Everything that is no tensor, described: for people only.
+    /// Everything that is no tensor, described in a few words: numbers and short texts are spelt out, texts in quotes.
     pub others: BTreeMap<String, String>,
 }
 
@@ -148,6 +163,7 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,
         Container::Npy => npy::read(bytes)?,
+        Container::NvidiaTorch | Container::NvidiaTensorFlow => network_pickle::read(bytes)?,
         Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
     };
     let length = bytes.len() as u64;

@@ -3,9 +3,10 @@
 
 use super::archive;
 use super::bytes::Bytes;
-use super::entry::Storage;
-use super::flatten::{StorageRef, flatten};
+use super::flatten::flatten;
 use super::pickle::{Pickle, Value, count};
+use super::storage::Storage;
+use super::storage_ref::StorageRef;
 use super::unpickle::unpickle;
 use super::write_torch::METADATA;
 use super::{Container, Parts};
@@ -58,7 +59,7 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
     stored.verify()?;
     let pickle = unpickle(&member.bytes, 0)?;
     let mut known: HashMap<String, Arc<Storage>> = HashMap::new();
-    let named = flatten(bytes, &pickle, &mut |reference| {
+    let named = flatten(&member.bytes, &pickle, &mut |reference| {
         if let Some(storage) = known.get(&reference.key) {
             return Ok(storage.clone());
         }
@@ -88,26 +89,73 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
 
 /// Reads the legacy container: magic number, protocol, system, object, keys, then the storages one by one.
 pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
-    let protocol = unpickle(bytes, LEGACY_START.len())?;
-    if protocol.int(protocol.root) != Some(1001) {
-        return Err(bytes.fault(format!(
-            "legacy torch file of protocol {}, expected 1001",
-            protocol.describe(protocol.root)
-        )));
+    let Legacy { pickle, storages } = Legacy::read(bytes)?;
+    let named = flatten(bytes, &pickle, &mut |reference| storages.find(bytes, reference))?;
+    Ok(Parts {
+        container: Container::TorchLegacy,
+        metadata: BTreeMap::new(),
+        whole: pickle.describe(pickle.root),
+        named,
+    })
+}
+
+/// Reads a legacy file that holds a bare storage, as NVIDIA's pickles have one for every tensor.
+pub(crate) fn read_storage(bytes: &Bytes) -> Result<(Arc<Storage>, tch::Kind)> {
+    if !bytes.starts_with(&LEGACY_START) {
+        return Err(bytes.damaged("a storage inside it is not in torch's legacy format"));
     }
-    let system = unpickle(bytes, protocol.end)?;
-    let mut pairs = system.pairs(system.root).unwrap_or_default().iter();
-    if pairs.any(|&(k, v)| {
-        system.text(k) == Some("little_endian") && matches!(system.get(v), Value::Bool(false))
-    }) {
-        return Err(bytes.fault("its numbers are big-endian, which is not supported"));
+    let Legacy { pickle, storages } = Legacy::read(bytes)?;
+    let reference = match pickle.get(pickle.root) {
+        Value::Persistent(id) => StorageRef::read(&pickle, *id),
+        _ => None,
+    };
+    let reference = reference.ok_or_else(|| {
+        bytes.damaged(format!("a storage inside it is {}", pickle.describe(pickle.root)))
+    })?;
+    let storage = storages.find(bytes, &reference)?;
+    let kind = reference
+        .kind
+        .ok_or_else(|| bytes.fault("a storage inside it has an unsupported element type"))?;
+    Ok((storage, kind))
+}
+
+/// A legacy file, taken apart.
+struct Legacy {
+    pickle: Pickle,
+    storages: LegacyStorages,
+}
+
+/// Where each storage lies, and the size of its elements.
+struct LegacyStorages(HashMap<String, (Bytes, usize)>);
+
+impl Legacy {
+    fn read(bytes: &Bytes) -> Result<Self> {
+        let protocol = unpickle(bytes, LEGACY_START.len())?;
+        if protocol.int(protocol.root) != Some(1001) {
+            return Err(bytes.fault(format!(
+                "legacy torch file of protocol {}, expected 1001",
+                protocol.describe(protocol.root)
+            )));
+        }
+        let system = unpickle(bytes, protocol.end)?;
+        let mut pairs = system.pairs(system.root).unwrap_or_default().iter();
+        if pairs.any(|&(k, v)| {
+            system.text(k) == Some("little_endian") && matches!(system.get(v), Value::Bool(false))
+        }) {
+            return Err(bytes.fault("its numbers are big-endian, which is not supported"));
+        }
+        let pickle = unpickle(bytes, system.end)?;
+        let keys = unpickle(bytes, pickle.end)?;
+        let storages = legacy_storages(bytes, &pickle, &keys)?;
+        Ok(Self { pickle, storages })
     }
-    let pickle = unpickle(bytes, system.end)?;
-    let keys = unpickle(bytes, pickle.end)?;
-    let storages = legacy_storages(bytes, &pickle, &keys)?;
-    let named = flatten(bytes, &pickle, &mut |reference| {
+}
+
+impl LegacyStorages {
+    /// The memory of a reference, which may be a part of a storage.
+    fn find(&self, bytes: &Bytes, reference: &StorageRef) -> Result<Arc<Storage>> {
         let missing = || bytes.damaged(format!("storage `{}` is missing", reference.key));
-        let (whole, kind_size) = storages.get(&reference.key).ok_or_else(missing)?;
+        let (whole, kind_size) = self.0.get(&reference.key).ok_or_else(missing)?;
         let Some((key, offset, length)) = &reference.view else {
             return Ok(Storage::new(whole.clone(), format!("storage {}", reference.key), None));
         };
@@ -119,13 +167,7 @@ pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
             bytes.damaged(format!("part `{key}` lies outside storage `{}`", reference.key))
         })?;
         Ok(Storage::new(part, format!("part {key}"), None))
-    })?;
-    Ok(Parts {
-        container: Container::TorchLegacy,
-        metadata: BTreeMap::new(),
-        whole: pickle.describe(pickle.root),
-        named,
-    })
+    }
 }
 
 /// What `nada` says about a file that it wrote itself; anything else there is passed over.
@@ -134,13 +176,9 @@ fn own_metadata(json: &[u8]) -> BTreeMap<String, String> {
     small.then(|| serde_json::from_slice(json).ok()).flatten().unwrap_or_default()
 }
 
-/// Where each storage lies, and the size of its elements. The stream gives lengths in elements and no types, so
-/// the types come from the references in the object.
-fn legacy_storages(
-    bytes: &Bytes,
-    pickle: &Pickle,
-    keys: &Pickle,
-) -> Result<HashMap<String, (Bytes, usize)>> {
+/// Finds the storages of a stream, which gives lengths in elements and no types: the types come from the references
+/// in the object.
+fn legacy_storages(bytes: &Bytes, pickle: &Pickle, keys: &Pickle) -> Result<LegacyStorages> {
     let mut declared: HashMap<String, StorageRef> = HashMap::new();
     for value in pickle.values() {
         let Value::Persistent(id) = value else { continue };
@@ -196,7 +234,7 @@ fn legacy_storages(
             return Err(bytes.fault(format!("storage `{key}` is listed twice")));
         }
     }
-    Ok(storages)
+    Ok(LegacyStorages(storages))
 }
 
 /// Bytes of so many elements; `None` when that is negative or overflows.

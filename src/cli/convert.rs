@@ -7,6 +7,7 @@ use crate::checkpoint::{self, Item, Network, save_safetensors, save_torch};
 use crate::error::{Error, Result};
 use crate::export::rosinality;
 use crate::models::{self, GeneratorFiles, StoredGenerator};
+use crate::run_dir::RunDir;
 use crate::stylegan2::Generator;
 use crate::torch::{TensorMap, catch, copy_map};
 use clap::Args;
@@ -230,6 +231,10 @@ fn clip_file(asked: &str) -> Option<PathBuf> {
         return model.is_clip.then_some(model.path);
     }
     let path = PathBuf::from(asked);
+    if path.is_dir() && !RunDir::is_run(&path) {
+        // As Hugging Face and open_clip publish them; a folder that is neither is refused as a generator.
+        return builtin::resolve_clip(asked, None).ok();
+    }
     let file = checkpoint::open(&path).ok()?;
     (checkpoint::recognise(&file).network() == Network::Clip).then_some(path)
 }
@@ -249,6 +254,7 @@ fn clip(
     }
     not_itself([&path.to_path_buf()].into_iter(), &args.output)?;
     let (tensors, origin) = models::read_clip(path)?;
+    origin.notes.iter().for_each(|note| printer.warn(note));
     if !origin.report.unused.is_empty() {
         printer.warn(&format!("left out: `{}`", origin.report.unused.join("`, `")));
     }

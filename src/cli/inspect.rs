@@ -2,7 +2,7 @@
 
 use super::printer::{Printer, table};
 use crate::builtin;
-use crate::checkpoint::{self, Checkpoint, Entry, Named, Network};
+use crate::checkpoint::{self, Checkpoint, Entry, Named, Network, Salvage};
 use crate::clip;
 use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
@@ -33,6 +33,8 @@ pub(super) struct InspectArgs {
     json: bool,
 }
 
+/// Tensors of a damaged file that are named as lost, unless all tensors are asked for.
+const LOST: usize = 5;
 /// Columns that a list of phrases fills.
 const WIDTH: usize = 96;
 
@@ -43,6 +45,7 @@ type Facts = Vec<(&'static str, Value)>;
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
     let shipped = builtin::models().into_iter().find(|m| m.name == args.what);
     let path = shipped.map_or_else(|| args.what.clone().into(), |m| m.path);
+    let mut broken = None;
     let facts = if RunDir::is_run(&path) {
         if args.tensors {
             return Err(Error::request(
@@ -62,7 +65,16 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
             // Says what was looked for.
             RunDir::open(&path)?;
         }
-        file_facts(&checkpoint::open(&path)?, args.tensors)?
+        match checkpoint::open(&path) {
+            Ok(file) => file_facts(&file, args.tensors)?,
+            Err(error) => match checkpoint::salvage(&path) {
+                Some(found) => {
+                    broken = Some(error);
+                    salvaged_facts(&found, args.tensors)?
+                }
+                None => return Err(error.into()),
+            },
+        }
     };
     let text = if args.json {
         let map: serde_json::Map<String, Value> =
@@ -72,7 +84,21 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
         shown(&facts)
     };
     printer.data(&text)?;
-    Ok(())
+    broken.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// What is left of a damaged file, and what is not.
+fn salvaged_facts(found: &Salvage, with_tensors: bool) -> Result<Facts> {
+    let mut facts = file_facts(&found.checkpoint, with_tensors)?;
+    let (lost, all) = (found.lost.len(), found.checkpoint.entries.len());
+    facts.push(("whole_tensors", json!(format!("{} of {all}", all - lost))));
+    let shown = if with_tensors { lost } else { lost.min(LOST) };
+    let mut names: Vec<String> = found.lost[..shown].to_vec();
+    if shown < lost {
+        names.push(format!("and {} more", lost - shown));
+    }
+    facts.push(("lost", json!(names)));
+    Ok(facts)
 }
 
 /// The files of `BASE+DELTA`; `None` for anything else.

@@ -38,9 +38,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // A name stands for the files of a generator, which `models` opens.
     ("builtin", &["error", "models", "run_dir"]),
     // The place where files and networks meet.
-    ("models", &["checkpoint", "clip", "error", "stylegan2", "torch"]),
+    ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
     // Files for other programs; the card says where the models came from.
     ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
+    ("invert", &["error", "imaging", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
     ("clip", &["error", "torch"]),
     ("checkpoint", &["atomic", "error", "torch"]),

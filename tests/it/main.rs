@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapt_run;
+mod align;
 mod bad_input;
 mod cards;
 mod checkpoint;
@@ -11,10 +12,12 @@ mod command;
 mod common;
 mod compare;
 mod convert;
+mod dialects;
 mod evaluate;
 mod export;
 mod generator;
 mod imaging;
+mod invert;
 mod layering;
 mod nada;
 mod ops;
@@ -22,6 +25,7 @@ mod pil;
 mod preprocess;
 mod readme;
 mod run_dir;
+mod salvage;
 mod token_table;
 mod tokenizer;
 mod vocabulary;

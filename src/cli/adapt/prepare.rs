@@ -75,6 +75,7 @@ pub(super) fn prepare(
             clip.resolution(),
             clip.embed_dim()
         ));
+        manifest.warnings.extend(origin.notes);
         manifest.weights.push(Weights::new("clip", &path, origin.sha256));
         let resize = match config.train.clip_resize {
             ClipResize::Antialias => Resize::Antialias,

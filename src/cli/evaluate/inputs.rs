@@ -126,6 +126,7 @@ impl Inputs {
                 None => builtin::resolve_clip(name, args.models_dir.as_deref())?,
             };
             let (clip, origin) = models::open_clip(&path, Kind::Float, device)?;
+            origin.notes.iter().for_each(|note| printer.warn(note));
             if opened.iter().any(|(.., other)| other.sha256 == origin.sha256) {
                 continue;
             }
