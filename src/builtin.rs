@@ -1,9 +1,12 @@
 //! What ships with the program, found from any working directory: presets (inside the binary) and models (beside it).
 
 use crate::error::{Error, Result, near_names};
-use crate::run_dir::RunDir;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+mod generator;
+
+pub use generator::{anchored_generator, base_of, resolve_generator, resolve_recorded};
 
 /// `presets/*.yaml`, listed by `build.rs`: `default` first, then by name.
 const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
@@ -107,49 +110,6 @@ fn models_in(folder: Option<&Path>) -> Vec<Shipped> {
         .collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     models
-}
-
-/// The file of a generator: a shipped name (`./NAME` means a file of that name), a file, or the folder of a finished
-/// run.
-///
-/// # Errors
-/// [`Error::Request`] for a name or file that does not exist (with the shipped names), for a folder that is no run, and
-/// for a run that has not finished.
-pub fn resolve_generator(name_or_path: &str) -> Result<PathBuf> {
-    resolve_generator_in(name_or_path, checkpoints_dir().as_deref())
-}
-
-fn resolve_generator_in(asked: &str, folder: Option<&Path>) -> Result<PathBuf> {
-    let shipped = models_in(folder);
-    let names: Vec<&str> = shipped.iter().filter(|m| !m.is_clip).map(|m| m.name.as_str()).collect();
-    if let Some(model) = shipped.iter().find(|m| !m.is_clip && m.name == asked) {
-        return Ok(model.path.clone());
-    }
-    let path = Path::new(asked);
-    if RunDir::is_run(path) {
-        let run = RunDir::open(path)?;
-        if run.is_finished() {
-            return Ok(run.generator_file());
-        }
-        return Err(Error::request(
-            format!("the run `{asked}` has not finished: it holds no `generator.safetensors`"),
-            format!("finish it with `nada adapt --resume {asked}`"),
-        ));
-    }
-    if path.is_dir() {
-        return Err(Error::request(
-            format!("`{asked}` is a folder, and no run: it holds no `config.yaml`"),
-            "name a file of weights, or the folder that `nada adapt` wrote",
-        ));
-    }
-    if path.exists() {
-        return Ok(path.into());
-    }
-    let near = did_you_mean(asked, names.iter().copied());
-    Err(Error::request(
-        format!("`{asked}` is no shipped generator, and there is no such file or run{near}"),
-        shipped_hint("generators", &names, folder),
-    ))
 }
 
 /// The file of a CLIP model: a shipped name (`./NAME` means a file of that name), a file, or one of OpenAI's names
@@ -296,15 +256,16 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 mod tests {
     use super::*;
     use crate::config::layering::Layered;
-    use crate::run_dir::Manifest;
 
-    fn touch(path: &Path) -> &Path {
+    pub(super) const SHIPPED: &str = SIGN;
+
+    pub(super) fn touch(path: &Path) -> &Path {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
         path
     }
 
-    fn shipped() -> tempfile::TempDir {
+    pub(super) fn shipped() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for name in [SIGN, "clip_rn.safetensors", "clip_vit.safetensors", "README.md"] {
             touch(&folder.path().join(name));
@@ -312,7 +273,7 @@ mod tests {
         folder
     }
 
-    fn text(error: &Error) -> String {
+    pub(super) fn text(error: &Error) -> String {
         assert_eq!(error.exit_code(), 2);
         format!("{error} / {}", error.hint().unwrap())
     }
@@ -347,41 +308,6 @@ mod tests {
         assert_eq!(find(None), Some(at("app/checkpoints")));
         assert_eq!(find(Some("/elsewhere")), Some("/elsewhere".into()));
         assert_eq!(find(Some("")), Some(at("app/checkpoints")));
-    }
-
-    #[test]
-    fn a_generator_is_a_shipped_name_a_file_or_a_finished_run() {
-        let folder = shipped();
-        let resolve = |asked: &str| resolve_generator_in(asked, Some(folder.path()));
-        assert_eq!(resolve("faces64").unwrap(), folder.path().join(SIGN));
-        let file = folder.path().join("README.md");
-        assert_eq!(resolve(file.to_str().unwrap()).unwrap(), file);
-
-        let run = RunDir::create(folder.path().join("runs/a")).unwrap();
-        run.write_config(&Default::default(), &Manifest::new()).unwrap();
-        let asked = run.path().to_str().unwrap();
-        let message = text(&resolve(asked).unwrap_err());
-        assert!(message.contains("has not finished") && message.contains("--resume"), "{message}");
-        touch(&run.generator_file());
-        assert_eq!(resolve(asked).unwrap(), run.generator_file());
-
-        let message = text(&resolve(folder.path().to_str().unwrap()).unwrap_err());
-        assert!(message.contains("is a folder, and no run"), "{message}");
-    }
-
-    #[test]
-    fn an_unknown_generator_is_told_with_the_shipped_names() {
-        let folder = shipped();
-        let message = text(&resolve_generator_in("face64", Some(folder.path())).unwrap_err());
-        assert!(
-            message.contains("there is no such file or run; did you mean `faces64`?"),
-            "{message}"
-        );
-        assert!(message.ends_with("the shipped generators are `faces64`"), "{message}");
-        // A CLIP is no generator.
-        assert!(resolve_generator_in("clip-rn", Some(folder.path())).is_err());
-        let message = text(&resolve_generator_in("faces64", None).unwrap_err());
-        assert!(message.contains("NADA_CHECKPOINTS"), "{message}");
     }
 
     #[test]

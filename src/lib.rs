@@ -12,6 +12,7 @@ pub mod clip;
 pub mod config;
 pub mod error;
 pub mod evaluate;
+pub mod export;
 pub mod imaging;
 pub mod invert;
 pub mod models;

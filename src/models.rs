@@ -4,15 +4,19 @@ use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
 use crate::invert::{self, Detector, Encoder};
-use crate::stylegan2::{self, Generator};
-use crate::torch::{ShapeMap, catch};
+use crate::torch::{ShapeMap, TensorMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 use token_table::TokenTable;
 
 mod clip_traits;
+mod files;
+mod generator;
 mod token_table;
+
+pub use files::GeneratorFiles;
+pub use generator::{StoredGenerator, open_generator, read_generator};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";
@@ -20,9 +24,9 @@ const TOKENS: &str = "token_embedding.weight";
 /// Where a model came from: what a run folder records about it.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file.
+    /// The file; several as [`GeneratorFiles::joined`] writes them.
     pub path: PathBuf,
-    /// SHA-256 of the file.
+    /// SHA-256 of the file; with deltas upon it, a hash of all hashes.
     pub sha256: String,
     /// What the file says about itself.
     pub metadata: BTreeMap<String, String>,
@@ -37,31 +41,6 @@ impl Origin {
         let notes = Vec::new();
         Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report, notes })
     }
-}
-
-/// Reads a generator from any file that holds one.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::File`] for a file that is something else, [`Error::Tensors`] for an incomplete one.
-pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
-    let file = checkpoint::open(path)?;
-    if file.is_delta() {
-        return Err(Error::file_hint(
-            path,
-            "holds only what an adapted generator changed, not the generator",
-            "use the `generator.safetensors` beside it, or the folder of the run",
-        ));
-    }
-    let named = checkpoint::generator(&file)?;
-    let config = stylegan2::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
-    let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
-    let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
-    let (tensors, report) = catch("reading the generator", || {
-        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
-    })?;
-    let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
-    let origin = Origin::new(path, named.metadata, report)?;
-    Ok((generator, origin))
 }
 
 /// Reads an image encoder of ReStyle, pSp or e4e.
@@ -104,30 +83,7 @@ pub fn open_detector(path: &Path, device: Device) -> Result<Detector> {
 /// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`]; and
 /// [`Error::File`] for a configuration that states something else than this program computes.
 pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
-    let file = checkpoint::open(path)?;
-    let mut named = checkpoint::clip(&file)?;
-    let table = TokenTable::find(&named)?;
-    let (traits, note) = clip_traits::find(&file)?;
-    let config = clip::Config::infer(&clip_shapes(&named)?)
-        .and_then(|config| config.with_traits(traits))
-        .map_err(|e| in_file(e, path))?;
-    named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
-    let tokens = config.text.vocab;
-    if (tokens as usize) < clip::tokenizer::VOCABULARY {
-        return Err(Error::file_hint(
-            path,
-            format!(
-                "its vocabulary has {tokens} tokens, OpenAI's tokenizer makes {}",
-                clip::tokenizer::VOCABULARY
-            ),
-            "use a CLIP with OpenAI's vocabulary",
-        ));
-    }
-    let what = format!("`{}` is no complete CLIP", path.display());
-    let (mut needed, optional) = (config.shapes(), config.optional_shapes());
-    if table.is_some() {
-        needed.remove(TOKENS);
-    }
+    let ClipFile { named, config, table, needed, optional, what, note } = ClipFile::open(path)?;
     let (tensors, report) = catch("reading CLIP", || {
         let (mut tensors, report) =
             checkpoint::fill(&what, &needed, &optional, &named, kind, device)?;
@@ -141,6 +97,70 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
     let mut origin = Origin::new(path, named.metadata, report)?;
     origin.notes.extend(note);
     Ok((clip, origin))
+}
+
+/// The tensors of a CLIP under OpenAI's names, as its file holds them; a narrow token table is spread out.
+///
+/// # Errors
+/// As [`open_clip`].
+pub fn read_clip(path: &Path) -> Result<(TensorMap, Origin)> {
+    let ClipFile { named, table, needed, optional, what, note, .. } = ClipFile::open(path)?;
+    let report = checkpoint::check(&what, &needed, &optional, &named)?;
+    let mut tensors = TensorMap::new();
+    for name in &report.applied {
+        tensors.insert(name.clone(), named.entries[name].tensor()?);
+    }
+    if let Some(table) = &table {
+        let spread = catch("reading CLIP", || table.spread(path, table.kind(), Device::Cpu))?;
+        tensors.insert(TOKENS.into(), spread);
+    }
+    let mut origin = Origin::new(path, named.metadata, report)?;
+    origin.notes.extend(note);
+    Ok((tensors, origin))
+}
+
+/// A CLIP's file, and what its model needs of it.
+struct ClipFile {
+    named: Named,
+    config: clip::Config,
+    table: Option<TokenTable>,
+    needed: ShapeMap,
+    optional: ShapeMap,
+    what: String,
+    /// What was taken for granted.
+    note: Option<String>,
+}
+
+impl ClipFile {
+    fn open(path: &Path) -> Result<Self> {
+        let file = checkpoint::open(path)?;
+        let mut named = checkpoint::clip(&file)?;
+        let table = TokenTable::find(&named)?;
+        let (traits, note) = clip_traits::find(&file)?;
+        // Wherever they were stated: a copy of the file says them itself.
+        named.metadata.extend(traits.metadata());
+        let config = clip::Config::infer(&clip_shapes(&named)?)
+            .and_then(|config| config.with_traits(traits))
+            .map_err(|e| in_file(e, path))?;
+        named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
+        let tokens = config.text.vocab;
+        if (tokens as usize) < clip::tokenizer::VOCABULARY {
+            return Err(Error::file_hint(
+                path,
+                format!(
+                    "its vocabulary has {tokens} tokens, OpenAI's tokenizer makes {}",
+                    clip::tokenizer::VOCABULARY
+                ),
+                "use a CLIP with OpenAI's vocabulary",
+            ));
+        }
+        let what = format!("`{}` is no complete CLIP", path.display());
+        let (mut needed, optional) = (config.shapes(), config.optional_shapes());
+        if table.is_some() {
+            needed.remove(TOKENS);
+        }
+        Ok(Self { named, config, table, needed, optional, what, note })
+    }
 }
 
 /// The words and phrases that a CLIP's file says it was trained on, see [`clip::vocabulary`]; no tensor is read.

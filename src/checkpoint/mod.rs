@@ -3,7 +3,7 @@
 //! [`open`] tells a file by its content, never by its name, and lists the tensors in it; nothing but the table is
 //! read until [`Entry::tensor`] asks for numbers. [`dialect`] then says which network it is and gives one canonical
 //! naming, and [`fill()`] makes a complete, typed set of tensors for a model, or one report with everything that is
-//! wrong. [`save_safetensors`] is the way back.
+//! wrong. [`save_safetensors`] and [`save_torch`] are the ways back.
 //!
 //! No file can run code: pickles are read as data, see `unpickle.rs`. Every length, shape, stride and offset is
 //! checked against what the file holds before it is used.
@@ -12,6 +12,7 @@
 
 mod archive;
 mod bytes;
+mod delta;
 pub mod dialect;
 mod entry;
 mod fill;
@@ -22,6 +23,7 @@ mod ndarray;
 mod network_pickle;
 mod npy;
 mod pickle;
+mod pickle_writer;
 mod safetensors_file;
 mod salvage;
 mod sniff;
@@ -30,13 +32,18 @@ mod storage_ref;
 mod torch_file;
 mod unpickle;
 mod write;
+mod write_torch;
 
+pub use delta::{DELTA_FORMAT, apply_delta, delta};
 pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, recognise};
 pub use entry::Entry;
-pub use fill::{Report, fill};
-pub use hash::sha256;
+pub use fill::{Report, check, fill};
+pub use hash::{sha256, sha256_of};
+pub(crate) use pickle_writer::PickleWriter;
 pub use salvage::{Salvage, salvage};
 pub use write::{save_in_pieces, save_safetensors};
+pub(crate) use write_torch::Archive;
+pub use write_torch::{Item, save_torch};
 
 use crate::error::{Error, IoContext, Result};
 use bytes::Bytes;
@@ -111,9 +118,6 @@ pub struct Checkpoint {
     /// Everything that is no tensor, described in a few words: numbers and short texts are spelt out, texts in quotes.
     pub others: BTreeMap<String, String>,
 }
-
-/// What the metadata of a `delta.safetensors` call their format.
-pub const DELTA_FORMAT: &str = "nada-delta";
 
 impl Checkpoint {
     /// Whether this is only what an adapted generator changed: no generator without its base.

@@ -8,6 +8,7 @@ use super::pickle::{Pickle, Value, count};
 use super::storage::Storage;
 use super::storage_ref::StorageRef;
 use super::unpickle::unpickle;
+use super::write_torch::METADATA;
 use super::{Container, Parts};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,9 @@ use std::sync::Arc;
 /// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, as a pickle.
 pub(crate) const LEGACY_START: [u8; 15] =
     [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+
+/// Bytes of our own metadata: a configuration's and a vocabulary's take some ten thousand.
+const MAX_METADATA: usize = 1 << 20;
 
 /// Reads the zip container and TorchScript archives.
 pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
@@ -44,7 +48,11 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
     }
     let script = members.contains_key(&format!("{root}constants.pkl"))
         && members.keys().any(|name| name.starts_with(&format!("{root}code/")));
-    let metadata = short("version").map(|v| ("torch.version".to_owned(), v)).into_iter().collect();
+    let mut metadata = members
+        .get(&format!("{root}{METADATA}"))
+        .map(|member| own_metadata(&member.bytes))
+        .unwrap_or_default();
+    metadata.extend(short("version").map(|v| ("torch.version".to_owned(), v)));
 
     let member = &members[pickle_name];
     let stored = Storage::new(member.bytes.clone(), pickle_name.clone(), member.crc32);
@@ -160,6 +168,12 @@ impl LegacyStorages {
         })?;
         Ok(Storage::new(part, format!("part {key}"), None))
     }
+}
+
+/// What `nada` says about a file that it wrote itself; anything else there is passed over.
+fn own_metadata(json: &[u8]) -> BTreeMap<String, String> {
+    let small = json.len() <= MAX_METADATA;
+    small.then(|| serde_json::from_slice(json).ok()).flatten().unwrap_or_default()
 }
 
 /// Finds the storages of a stream, which gives lengths in elements and no types: the types come from the references

@@ -6,10 +6,10 @@ use crate::checkpoint::{self, Checkpoint, Entry, Named, Network, Salvage};
 use crate::clip;
 use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
-use crate::models;
+use crate::models::{self, GeneratorFiles};
 use crate::run_dir::RunDir;
 use crate::stylegan2::{self, LayerId};
-use crate::torch::ShapeMap;
+use crate::torch::{self, ShapeMap};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -22,7 +22,7 @@ use tch::Kind;
   nada inspect runs/sketch
   nada inspect clip-rn --tensors --json")]
 pub(super) struct InspectArgs {
-    /// A checkpoint file, the folder of a run, or a shipped name
+    /// A checkpoint file, the folder of a run, a shipped name, or BASE+DELTA
     #[arg(value_name = "FILE|RUN")]
     what: String,
     /// List all tensors: name, type, shape
@@ -58,6 +58,8 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
             .into());
         }
         run_facts(&RunDir::open(&path)?)?
+    } else if let Some(files) = joined(&args.what)? {
+        joined_facts(&files)?
     } else {
         if path.is_dir() {
             // Says what was looked for.
@@ -96,6 +98,28 @@ fn salvaged_facts(found: &Salvage, with_tensors: bool) -> Result<Facts> {
         names.push(format!("and {} more", lost - shown));
     }
     facts.push(("lost", json!(names)));
+    Ok(facts)
+}
+
+/// The files of `BASE+DELTA`; `None` for anything else.
+fn joined(what: &str) -> Result<Option<GeneratorFiles>> {
+    if !what.contains('+') || Path::new(what).exists() {
+        return Ok(None);
+    }
+    let files = builtin::resolve_generator(what)?;
+    Ok(Some(files).filter(|files| !files.deltas.is_empty()))
+}
+
+/// What a base and the deltas upon it make; opened, so that their hashes are compared.
+fn joined_facts(files: &GeneratorFiles) -> Result<Facts> {
+    let stored = models::read_generator(files, None)?;
+    let mut facts: Facts = vec![
+        ("file", json!(files.base)),
+        ("deltas", json!(files.deltas)),
+        ("sha256", json!(stored.origin.sha256)),
+    ];
+    facts.extend(shape_facts(&torch::shapes(&stored.tensors))?);
+    facts.push(("metadata", json!(stored.origin.metadata)));
     Ok(facts)
 }
 
@@ -151,8 +175,12 @@ fn or_problems(named: Result<Named>, facts: impl FnOnce(&Named) -> Result<Facts>
 }
 
 fn generator_facts(named: &Named) -> Result<Facts> {
-    let shapes = shapes(named);
-    let config = stylegan2::Config::infer(&shapes)?;
+    shape_facts(&shapes(named))
+}
+
+/// The facts of a generator with tensors of these shapes.
+fn shape_facts(shapes: &ShapeMap) -> Result<Facts> {
+    let config = stylegan2::Config::infer(shapes)?;
     let blocks = config.channels.iter().enumerate();
     let channels: Vec<Value> = blocks
         .map(|(b, c)| json!({ "resolution": config.block_resolution(b), "channels": c }))
@@ -170,7 +198,7 @@ fn generator_facts(named: &Named) -> Result<Facts> {
         })
         .collect();
     let needed = config.parameter_shapes();
-    let missing = faults(&needed, &shapes);
+    let missing = faults(&needed, shapes);
     let noises = shapes.keys().filter(|name| name.starts_with("noises.")).count();
     let mut facts: Facts = vec![
         ("network", json!("generator")),

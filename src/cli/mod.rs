@@ -5,7 +5,9 @@
 
 mod adapt;
 mod compare;
+mod convert;
 mod evaluate;
+mod export;
 mod generate;
 mod inspect;
 mod outputs;
@@ -64,6 +66,10 @@ enum Command {
     Score(score::ScoreArgs),
     /// Say what a file of weights or a run holds
     Inspect(inspect::InspectArgs),
+    /// Put weights into another container: safetensors, or rosinality's .pt
+    Convert(convert::ConvertArgs),
+    /// Write a generator for other programs: ONNX, TorchScript, a delta …
+    Export(export::ExportArgs),
     /// List the presets, or print one
     Presets(presets::PresetsArgs),
     /// Print a script that completes commands in a shell
@@ -92,6 +98,8 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args, &printer),
         Command::Score(args) => score::run(&args, &printer),
         Command::Inspect(args) => inspect::run(&args, &printer),
+        Command::Convert(args) => convert::run(&args, &printer),
+        Command::Export(args) => export::run(&args, &printer),
         Command::Presets(args) => presets::run(&args, &printer),
         Command::Completions { shell } => completions(shell, &printer),
     };

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "error",
             "evaluate",
+            "export",
             "imaging",
             "models",
             "rng",
@@ -34,9 +35,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "run_dir",
         &["adapt", "atomic", "checkpoint", "config", "error", "imaging", "stylegan2", "torch"],
     ),
-    ("builtin", &["error", "run_dir"]),
+    // A name stands for the files of a generator, which `models` opens.
+    ("builtin", &["error", "models", "run_dir"]),
     // The place where files and networks meet.
     ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
+    // Files for other programs; the card says where the models came from.
+    ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
     ("invert", &["error", "imaging", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
     ("clip", &["error", "torch"]),

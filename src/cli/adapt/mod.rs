@@ -35,7 +35,7 @@ pub(super) struct AdaptArgs {
     /// A folder of images that show the target, instead of a phrase
     #[arg(long, value_name = "DIR", help_heading = "Domains")]
     target_images: Option<PathBuf>,
-    /// Generator to start from: a shipped name, a checkpoint file, or the folder of an earlier run
+    /// Generator to start from: a shipped name, a checkpoint file, the folder of an earlier run, or BASE+DELTA
     #[arg(long, value_name = "FILE|RUN", help_heading = "Models")]
     generator: Option<String>,
     /// The frozen twin, when it is not the start generator itself

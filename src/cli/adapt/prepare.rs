@@ -176,10 +176,10 @@ fn generator(
     device: Device,
     printer: &Printer,
 ) -> Result<(Generator, Weights)> {
-    let path = builtin::resolve_generator(asked)?;
-    let (generator, origin) = models::open_generator(&path, Kind::Float, device)?;
-    printer.detail(&format!("{}: {} px generator", path.display(), generator.config().resolution));
-    Ok((generator, Weights::new(role, &path, origin.sha256)))
+    let files = builtin::resolve_generator(asked)?;
+    let (generator, origin) = models::open_generator(&files, Kind::Float, device)?;
+    printer.detail(&format!("{files}: {} px generator", generator.config().resolution));
+    Ok((generator, Weights::new(role, &origin.path, origin.sha256)))
 }
 
 /// The direction from what the generator makes to a folder of images (reference §1.6).

@@ -96,12 +96,8 @@ pub(super) fn anchor(config: &mut Config) -> Result<()> {
         let path = fs_err::canonicalize(path).while_doing("read", path)?;
         Ok(path.to_string_lossy().into_owned())
     };
-    let shipped = builtin::models();
-    let is_shipped = |name: &str| shipped.iter().any(|model| model.name == name);
     for generator in std::iter::once(&mut config.generator).chain(&mut config.reference) {
-        if !is_shipped(generator) && Path::new(generator.as_str()).exists() {
-            *generator = absolute(Path::new(generator.as_str()))?;
-        }
+        *generator = builtin::anchored_generator(generator)?;
     }
     if let Some(folder) = &mut config.target_images {
         *folder = absolute(folder)?.into();
@@ -130,7 +126,8 @@ fn generator_in(text: &str) -> Option<String> {
 /// A generator of the user's own gets the paper's settings. The shipped one gets those of the preset that is about
 /// the very target asked for, if there is one, and else those for any phrase.
 fn usual_preset(generator: Option<&str>, target: Option<&str>) -> &'static str {
-    match generator {
+    // What an adaptation changed in it does not change what a generator is.
+    match generator.map(builtin::base_of) {
         Some(own)
             if !builtin::models().iter().any(|m| m.name == own)
                 && !crate::run_dir::RunDir::is_run(own) =>

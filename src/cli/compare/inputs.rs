@@ -4,9 +4,10 @@ use super::CompareArgs;
 use crate::builtin;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::models::GeneratorFiles;
 use crate::run_dir::{RunDir, Weights, pictures};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A run on the sheet.
 pub(super) struct Compared {
@@ -46,12 +47,9 @@ impl Compared {
     }
 
     /// Where its base is now: another machine, or a checkout that has moved, may still know it by its name.
-    pub(super) fn base_file(&self) -> Result<PathBuf> {
-        if self.base.path.is_file() {
-            return Ok(self.base.path.clone());
-        }
+    pub(super) fn base_files(&self) -> Result<GeneratorFiles> {
         let asked = self.config.reference.as_deref().unwrap_or(&self.config.generator);
-        builtin::resolve_generator(asked).map_err(|error| {
+        builtin::resolve_recorded(&self.base.path, asked).map_err(|error| {
             Error::request(
                 format!(
                     "`{}` began with `{}`, which is not there any more, and {error}",

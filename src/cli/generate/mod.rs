@@ -36,7 +36,7 @@ pub(in crate::cli) const MAX_COLUMNS: usize = 8;
   nada generate --generator ffhq.pt --count 1000 --truncation 0.5 --out faces/
   nada generate --latents codes.npy --latent-kind w+ --raw images.safetensors")]
 pub(super) struct GenerateArgs {
-    /// A shipped name, a checkpoint file, or the folder of a run
+    /// A shipped name, a checkpoint file, the folder of a run, or BASE+DELTA
     #[arg(long, value_name = "FILE|RUN", default_value = "faces64", help_heading = "Models")]
     generator: String,
     /// Codes from a file (.npy, .safetensors) instead of random ones
@@ -106,8 +106,8 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
     let pictures = check_request(args)?;
     torch::set_threads(args.threads);
     let device = torch::device(&args.device)?;
-    let path = builtin::resolve_generator(&args.generator)?;
-    let (generator, origin) = models::open_generator(&path, Kind::Float, device)?;
+    let files = builtin::resolve_generator(&args.generator)?;
+    let (generator, origin) = models::open_generator(files, Kind::Float, device)?;
     let codes = match &args.latents {
         Some(file) => latents::read(file, args.latent_kind, generator.config())?,
         None => Codes::Seeded { count: args.count.unwrap_or(16), seed: args.seed },
@@ -252,7 +252,9 @@ impl Twin {
                 "does not say what the run began with",
             )
         })?;
-        let (generator, origin) = models::open_generator(&weights.path, Kind::Float, device)?;
+        let base = config.reference.as_deref().unwrap_or(&config.generator);
+        let files = builtin::resolve_recorded(&weights.path, base)?;
+        let (generator, origin) = models::open_generator(files, Kind::Float, device)?;
         if origin.sha256 != weights.sha256 {
             printer.warn(&format!("`{}` has changed since the run", weights.path.display()));
         }
