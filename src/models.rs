@@ -1,5 +1,6 @@
 //! Files → models: the one place where the readers of [`crate::checkpoint`] and the networks meet.
 
+use crate::checkpoint::dialect::CONV_CLAMP;
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
@@ -11,6 +12,9 @@ use tch::{Device, Kind};
 use token_table::TokenTable;
 
 mod token_table;
+
+/// The metadata key of the class that a conditional generator draws.
+const CLASS: &str = "class";
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";
@@ -34,11 +38,26 @@ impl Origin {
     }
 }
 
-/// Reads a generator from any file that holds one.
+/// Reads a generator from any file that holds one. A conditional generator draws the class that its file names,
+/// as those of runs do.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::File`] for a file that is something else, [`Error::Tensors`] for an incomplete one.
+/// As [`open_generator_of_class`].
 pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
+    open_generator_of_class(path, None, kind, device)
+}
+
+/// As [`open_generator`], drawing `class` of a conditional generator, or the class that the file names.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::File`] for a file that is something else, [`Error::Tensors`] for an incomplete one,
+/// [`Error::Request`] for a class that is not there, or that is needed and not known.
+pub fn open_generator_of_class(
+    path: &Path,
+    class: Option<i64>,
+    kind: Kind,
+    device: Device,
+) -> Result<(Generator, Origin)> {
     let file = checkpoint::open(path)?;
     if file.is_delta() {
         return Err(Error::file_hint(
@@ -48,15 +67,53 @@ pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Genera
         ));
     }
     let named = checkpoint::generator(&file)?;
-    let config = stylegan2::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
+    let config = generator_config(&named)?;
+    let class = match class {
+        None if config.classes > 0 => class_of(&named)?,
+        asked => asked,
+    };
     let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
     let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
     let (tensors, report) = catch("reading the generator", || {
         checkpoint::fill(&what, &needed, &optional, &named, kind, device)
     })?;
-    let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
+    let generator = Generator::of_class(config, tensors, class).map_err(|e| in_file(e, path))?;
     let origin = Origin::new(path, named.metadata, report)?;
     Ok((generator, origin))
+}
+
+/// What a generator is, by the shapes of its tensors and the file's metadata; no tensor is read.
+///
+/// # Errors
+/// [`Error::Tensors`] that lists what is missing, [`Error::File`] for metadata that cannot be a generator's.
+pub fn generator_config(named: &Named) -> Result<stylegan2::Config> {
+    let mut config =
+        stylegan2::Config::infer(&shapes(named)).map_err(|e| in_file(e, &named.origin))?;
+    if let Some(text) = named.metadata.get(CONV_CLAMP) {
+        let clamp = text.parse().ok().filter(|clamp: &f64| clamp.is_finite() && *clamp > 0.0);
+        config.conv_clamp = Some(clamp.ok_or_else(|| {
+            Error::file(
+                &named.origin,
+                format!("its `{CONV_CLAMP}` is {text:?}, expected a number above 0"),
+            )
+        })?);
+    }
+    Ok(config)
+}
+
+/// What no tensor of a generator tells, for the metadata of a file that holds it: [`open_generator`] reads it back.
+pub fn generator_metadata(generator: &Generator) -> BTreeMap<String, String> {
+    let clamp = generator.config().conv_clamp.map(|clamp| (CONV_CLAMP, clamp.to_string()));
+    let class = generator.class().map(|class| (CLASS, class.to_string()));
+    clamp.into_iter().chain(class).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The class that the file of a conditional generator was written for.
+fn class_of(named: &Named) -> Result<Option<i64>> {
+    let Some(text) = named.metadata.get(CLASS) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        Error::file(&named.origin, format!("its `{CLASS}` is {text:?}, expected a number"))
+    })
 }
 
 /// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one.

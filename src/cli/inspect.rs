@@ -8,7 +8,7 @@ use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
 use crate::models;
 use crate::run_dir::RunDir;
-use crate::stylegan2::{self, LayerId};
+use crate::stylegan2::LayerId;
 use crate::torch::ShapeMap;
 use clap::Args;
 use serde_json::{Value, json};
@@ -126,7 +126,7 @@ fn or_problems(named: Result<Named>, facts: impl FnOnce(&Named) -> Result<Facts>
 
 fn generator_facts(named: &Named) -> Result<Facts> {
     let shapes = shapes(named);
-    let config = stylegan2::Config::infer(&shapes)?;
+    let config = models::generator_config(named)?;
     let blocks = config.channels.iter().enumerate();
     let channels: Vec<Value> = blocks
         .map(|(b, c)| json!({ "resolution": config.block_resolution(b), "channels": c }))
@@ -153,12 +153,15 @@ fn generator_facts(named: &Named) -> Result<Facts> {
         ("style_dim", json!(config.style_dim)),
         ("z_dim", json!(config.z_dim)),
         ("mapping_layers", json!(config.mapping_layers)),
+        ("mapping_width", json!(config.mapping_width)),
+        ("classes", json!(config.classes)),
         ("channels", json!(channels)),
         ("parameters", json!(count(&needed))),
         ("latent_avg", json!(shapes.contains_key("latent_avg"))),
         ("noise_buffers", json!(noises)),
         ("layers", json!(layers)),
     ];
+    facts.extend(config.conv_clamp.map(|clamp| ("conv_clamp", json!(clamp))));
     if !missing.is_empty() {
         facts.push(("problems", json!(missing)));
     }

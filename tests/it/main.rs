@@ -15,6 +15,7 @@ mod generator;
 mod imaging;
 mod layering;
 mod nada;
+mod network_pickle;
 mod ops;
 mod pil;
 mod preprocess;

@@ -102,7 +102,9 @@ impl Sheet<'_> {
         printer: &Printer,
     ) -> Result<(Base, Vec<RgbImage>)> {
         let path = run.base_file()?;
-        let (generator, origin) = models::open_generator(&path, Kind::Float, self.device)?;
+        let class = run.config.class.map(i64::from);
+        let (generator, origin) =
+            models::open_generator_of_class(&path, class, Kind::Float, self.device)?;
         if origin.sha256 != run.base.sha256 {
             printer.warn(&format!("`{}` has changed since `{}`", path.display(), run.name()));
         }

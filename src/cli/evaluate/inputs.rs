@@ -93,7 +93,8 @@ impl Inputs {
             // Another machine, or a checkout that has moved: the name may still mean the same file.
             builtin::resolve_generator(asked)?
         };
-        let (source, origin) = models::open_generator(&path, Kind::Float, device)?;
+        let class = self.config.class.map(i64::from);
+        let (source, origin) = models::open_generator_of_class(&path, class, Kind::Float, device)?;
         if origin.sha256 != base.sha256 {
             warnings.push(format!("`{}` has changed since the run", path.display()));
         }
