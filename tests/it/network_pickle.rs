@@ -60,10 +60,11 @@ fn patched(file: &str, old: &[u8], new: &[u8]) -> Vec<u8> {
 
 /// The tensors of generator32 with another mapping network of its own layers.
 fn with_layers(count: i64) -> TensorMap {
+    let own = golden("generator32", "generator.safetensors");
     let mut wanted = golden("generator32", "generator.safetensors");
     for i in 1..=8 {
         for leaf in ["weight", "bias"] {
-            let source = wanted[&format!("style.{}.{leaf}", (i - 1) % 4 + 1)].copy();
+            let source = own[&format!("style.{}.{leaf}", (i - 1) % 4 + 1)].copy();
             let name = format!("style.{i}.{leaf}");
             let _ = if i <= count { wanted.insert(name, source) } else { wanted.remove(&name) };
         }
@@ -208,7 +209,7 @@ fn what_is_not_supported_is_refused_with_its_name() {
         (patched(tf, b"\x8c\x04skip", b"\x8c\x04orig"), "`architecture` is \"orig\""),
         (patched(tf, b"fmap_max", b"fmap_odd"), "the setting `fmap_odd`"),
         (patched(tf, b"32x32/Conv1/weight", b"LabelConcat/weight"), "as the first StyleGAN2 did"),
-        (patched(ada, b"\x8c\x04skip", b"\x8c\x04orig"), "the architecture `orig`"),
+        (patched("ada_8_layers.pkl", b"\x8c\x04skip", b"\x8c\x04orig"), "the architecture `orig`"),
         (patched("sg3_clamp.pkl", b"\x8c\x04skip", b"\x8c\x04orig"), "the architecture `orig`"),
         (patched(ada, b"lrelu", b"swish"), "only \"lrelu\" is supported"),
         (patched(ada, &double(0.01), &double(0.02)), "bias_gain` is 0.02"),
@@ -371,7 +372,12 @@ fn hostile_storages_are_errors() {
             "protocol 1",
         ),
     ] {
-        let text = refusal(persistent(&tensor(&storage, shape, stride)));
+        // A fault inside the storage loses that tensor, one of its use says that the file is inconsistent.
+        let bytes = persistent(&tensor(&storage, shape, stride));
+        let text = match checkpoint::open_bytes("x.pkl", bytes) {
+            Ok(file) => file.others["mapping.fc0.weight"].clone(),
+            Err(error) => error.to_string(),
+        };
         assert!(text.contains(words), "{words}: {text}");
     }
 }
@@ -403,7 +409,7 @@ fn modules_inside_themselves_end() {
 /// A TensorFlow network of protocol 2 with one variable: opcodes that push its value.
 fn variable(value: &[u8]) -> Vec<u8> {
     [
-        b"\x80\x02cdnnlib.tflib.network\nNetwork\n)\x81}X\x09\0\0\0variables](X\x0b\0\0\0dlatent_avg".as_slice(),
+        b"\x80\x02cdnnlib.tflib.network\nNetwork\n)\x81}X\x09\0\0\0variables]X\x0b\0\0\0dlatent_avg".as_slice(),
         value,
         b"\x86asb.",
     ]
