@@ -16,7 +16,10 @@ mod generator;
 mod token_table;
 
 pub use files::GeneratorFiles;
-pub use generator::{StoredGenerator, open_generator, read_generator};
+pub use generator::{
+    StoredGenerator, generator_config, generator_metadata, open_generator, open_generator_of_class,
+    read_generator,
+};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";

@@ -21,6 +21,7 @@ mod imaging;
 mod invert;
 mod layering;
 mod nada;
+mod network_pickle;
 mod ops;
 mod pil;
 mod preprocess;
