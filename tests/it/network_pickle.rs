@@ -488,7 +488,7 @@ fn arrays_of_any_numpy_are_read_and_hostile_ones_are_errors() {
 }
 
 fn unicode(text: &str) -> Vec<u8> {
-    [&[b'X'], &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
 // ---------------------------------------------------------------- the commands
