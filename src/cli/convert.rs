@@ -168,6 +168,11 @@ pub(super) fn write_generator(
                     added.noises
                 ));
             }
+            if config.classes > 0 {
+                printer.warn(
+                    "rosinality's code knows no classes: it will not load this file, nada does",
+                );
+            }
             if metadata.contains_key("conv_clamp") {
                 printer
                     .warn("rosinality's code does not clamp convolutions as this generator's did");

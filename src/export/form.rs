@@ -29,7 +29,8 @@ pub struct Form {
     pub style_dim: i64,
     /// Number L of style inputs.
     pub num_styles: i64,
-    /// The mapping network behind its PixelNorm: `[out, in]` and `[out]`, each followed by a leaky ReLU.
+    /// The mapping network behind its PixelNorm: `[out, in]` and `[out]`, each followed by a leaky ReLU. The class of a
+    /// conditional generator is worked into the first.
     pub mapping: Vec<(Tensor, Tensor)>,
     /// The average style, `[D]`.
     pub latent_avg: Tensor,
@@ -39,6 +40,8 @@ pub struct Form {
     pub layers: Vec<FormLayer>,
     /// The low-pass filter with its gain of 4, `[4, 4]`.
     pub kernel: Tensor,
+    /// What every layer puts out stays within ± this.
+    pub clamp: Option<f64>,
 }
 
 /// A styled layer.
@@ -90,7 +93,17 @@ impl Form {
         let mapping = (1..=config.mapping_layers).map(|i| {
             let weight = &tensors[&format!("style.{i}.weight")];
             let scale = 0.01 * SQRT_2 / (weight.size()[1] as f64).sqrt();
-            (weight * scale, &tensors[&format!("style.{i}.bias")] * (0.01 * SQRT_2))
+            let (weight, bias) =
+                (weight * scale, &tensors[&format!("style.{i}.bias")] * (0.01 * SQRT_2));
+            match generator.mapping().class().filter(|_| i == 1) {
+                // What stands behind every z is the same for all of them: a part of the bias.
+                Some(class) => {
+                    let behind = weight.narrow(1, config.z_dim, class.size()[1]);
+                    let bias = bias + behind.matmul(&ready(class).squeeze_dim(0));
+                    (weight.narrow(1, 0, config.z_dim).contiguous(), bias)
+                }
+                None => (weight, bias),
+            }
         });
         let mut noises = 0..;
         let layers = config.layers().into_iter().filter_map(|id| {
@@ -111,6 +124,7 @@ impl Form {
             latent_avg: tensors["latent_avg"].shallow_clone(),
             constant: tensors["input.input"].shallow_clone(),
             kernel: taps.outer(&taps),
+            clamp: config.conv_clamp,
         }
     }
 

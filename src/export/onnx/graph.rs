@@ -28,6 +28,10 @@ pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
     b.weight("gain", &Tensor::from_slice(&[SQRT_2 as f32]))?;
     b.integers("planes", &[2, 3], false);
     b.weight("rgb_kernel", &form.kernel_for(3))?;
+    if let Some(bound) = form.clamp {
+        b.weight("lowest", &Tensor::from(-bound))?;
+        b.weight("highest", &Tensor::from(bound))?;
+    }
     for i in 0..form.num_styles {
         b.integers(&format!("index_{i}"), &[i], true);
         b.node(
@@ -51,6 +55,7 @@ pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
                 let rgb = format!("{name}.conv");
                 let rgb = b.convolution("Conv", &rgb, [&scaled, &weight], &POINT);
                 let rgb = b.node("Add", &format!("{name}.rgb"), &[&rgb, &bias], vec![]);
+                let rgb = clamped(&mut b, form, rgb);
                 image = Some(match image {
                     None => rgb,
                     Some(before) => {
@@ -110,7 +115,17 @@ fn styled_convolution(
     }
     let bias = b.weight(&format!("{name}.bias"), &layer.bias)?;
     x = b.node("Add", &format!("{name}.biased"), &[&x, &bias], vec![]);
-    Ok(b.node("LeakyRelu", &format!("{name}.out"), &[&x], vec![float("alpha", LRELU_SLOPE)]))
+    let slope = vec![float("alpha", LRELU_SLOPE)];
+    let out = b.node("LeakyRelu", &format!("{name}.out"), &[&x], slope);
+    Ok(clamped(b, form, out))
+}
+
+/// What a layer puts out, within its bounds if it has any.
+fn clamped(b: &mut Builder, form: &Form, x: String) -> String {
+    match form.clamp {
+        Some(_) => b.node("Clip", &format!("{x}.clamped"), &[&x, "lowest", "highest"], vec![]),
+        None => x,
+    }
 }
 
 /// `z` [N, Dz] → `w_plus` [N, L, D], truncated by `psi`.
