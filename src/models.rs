@@ -11,10 +11,12 @@ use tch::{Device, Kind};
 use token_table::TokenTable;
 
 mod clip_traits;
+mod directions;
 mod files;
 mod generator;
 mod token_table;
 
+pub use directions::{Directions, open_directions};
 pub use files::GeneratorFiles;
 pub use generator::{
     StoredGenerator, class_of, generator_config, generator_metadata, open_generator,

@@ -73,6 +73,8 @@ pub enum Container {
     /// NVIDIA's pickle of TensorFlow networks: stylegan2 and stylegan2-ada. The slashes in the names of their
     /// variables are dots here.
     NvidiaTensorFlow,
+    /// A pickle of NumPy's arrays in lists or dictionaries; directions travel so.
+    NumpyPickle,
     /// `.npy`: one array, called `array` here. Latents travel so, networks do not.
     Npy,
 }
@@ -86,6 +88,7 @@ impl fmt::Display for Container {
             Self::TorchScript => "TorchScript",
             Self::NvidiaTorch => "network pickle (NVIDIA, PyTorch)",
             Self::NvidiaTensorFlow => "network pickle (NVIDIA, TensorFlow)",
+            Self::NumpyPickle => "pickle (NumPy arrays)",
             Self::Npy => "NumPy array",
         })
     }
@@ -163,7 +166,9 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,
         Container::Npy => npy::read(bytes)?,
-        Container::NvidiaTorch | Container::NvidiaTensorFlow => network_pickle::read(bytes)?,
+        Container::NvidiaTorch | Container::NvidiaTensorFlow | Container::NumpyPickle => {
+            network_pickle::read(bytes)?
+        }
         Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
     };
     let length = bytes.len() as u64;

@@ -1,8 +1,8 @@
 //! NVIDIA's network pickles: a plain pickle with whole networks in it, from stylegan2-ada-pytorch, the stylegan3
-//! repository, or the TensorFlow code before them.
+//! repository, or the TensorFlow code before them. Pickles of nothing but NumPy's arrays are read beside them.
 
 use super::bytes::Bytes;
-use super::flatten::flatten_from;
+use super::flatten::{flatten, flatten_from};
 use super::pickle::{Id, Pickle, Value};
 use super::unpickle::unpickle;
 use super::{Container, Parts, modules, sniff};
@@ -39,6 +39,8 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
             "is a network pickle of ProGAN, which is not supported",
             "StyleGAN2 generators are: `.pkl` of NVIDIA, `.pt` of rosinality, `.safetensors`",
         ));
+    } else if names().any(|name| name.starts_with("numpy.") && name.contains("multiarray")) {
+        return arrays(bytes, &pickle);
     } else {
         return Err(Error::file_hint(
             bytes.path(),
@@ -55,6 +57,19 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
     Ok(Parts {
         container,
         metadata: BTreeMap::from([("written_by".to_owned(), writer)]),
+        whole: pickle.describe(pickle.root),
+        named,
+    })
+}
+
+/// NumPy's arrays in lists and dictionaries, such as StyleCLIP's statistics.
+fn arrays(bytes: &Bytes, pickle: &Pickle) -> Result<Parts> {
+    let named = flatten(bytes, pickle, &mut |reference| {
+        Err(bytes.damaged(format!("storage `{}` is not in the file", reference.key)))
+    })?;
+    Ok(Parts {
+        container: Container::NumpyPickle,
+        metadata: BTreeMap::new(),
         whole: pickle.describe(pickle.root),
         named,
     })

@@ -14,6 +14,7 @@ mod compare;
 mod convert;
 mod detect;
 mod dialects;
+mod directions;
 mod evaluate;
 mod export;
 mod generator;
