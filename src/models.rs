@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
-use crate::invert::{self, Encoder};
+use crate::invert::{self, Detector, Encoder};
 use crate::torch::{ShapeMap, TensorMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,10 @@ mod generator;
 mod token_table;
 
 pub use files::GeneratorFiles;
-pub use generator::{StoredGenerator, open_generator, read_generator};
+pub use generator::{
+    StoredGenerator, generator_config, generator_metadata, open_generator, open_generator_of_class,
+    read_generator,
+};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";
@@ -59,6 +62,21 @@ pub fn open_encoder(path: &Path, kind: Kind, device: Device) -> Result<(Encoder,
     })?;
     let encoder = Encoder::new(config, &tensors).map_err(|e| in_file(e, path))?;
     Ok((encoder, Origin::new(path, named.metadata, report)?))
+}
+
+/// Reads the face detector that ships.
+///
+/// # Errors
+/// As [`open_generator`].
+pub fn open_detector(path: &Path, device: Device) -> Result<Detector> {
+    let file = checkpoint::open(path)?;
+    let named =
+        Named { entries: file.entries, metadata: file.metadata, origin: path.to_path_buf() };
+    let what = format!("`{}` is no face detector", path.display());
+    let (tensors, _) = catch("reading the face detector", || {
+        checkpoint::fill(&what, &Detector::shapes(), &ShapeMap::new(), &named, Kind::Float, device)
+    })?;
+    Detector::new(&tensors)
 }
 
 /// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one. What its shapes do not tell (the

@@ -11,11 +11,13 @@ use super::pickle::{Id, Object, Pickle, Value};
 use super::storage::Storage;
 use super::storage_ref::{StorageRef, dtype_kind};
 use super::{modules, ndarray, torch_file};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tch::Kind;
 
+/// How the description begins of a tensor that is damaged where the rest of the file may not be.
+pub(crate) const UNREADABLE: &str = "a tensor that cannot be read";
 /// Dictionaries inside dictionaries; optimiser states are 4 deep, TorchScript modules some 12.
 const MAX_DEPTH: usize = 64;
 /// Values looked at. A value that contains itself many times over stops here.
@@ -193,6 +195,7 @@ impl Walk<'_> {
             }
             Ok(Built::Odd(what)) => self.other(name, what),
             Err(Fault::Whole(error)) => Err(error),
+            Err(Fault::Unreadable(why)) => self.other(name, format!("{UNREADABLE}: {why}")),
             Err(Fault::Tensor(why)) => Err(self.bytes.damaged(format!("tensor `{name}`: {why}"))),
         }
     }
@@ -204,7 +207,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn twice(&self, name: &str) -> crate::Error {
+    fn twice(&self, name: &str) -> Error {
         self.bytes.fault(format!("two values are called `{name}`"))
     }
 
@@ -292,7 +295,10 @@ impl Walk<'_> {
             return Ok(known.clone());
         }
         let part = self.bytes.slice(range.clone()).ok_or("its storage lies beyond the file")?;
-        let read = torch_file::read_storage(&part).map_err(Fault::Whole)?;
+        let read = torch_file::read_storage(&part).map_err(|error| match error {
+            Error::File { message, .. } => Fault::Unreadable(message),
+            other => Fault::Whole(other),
+        })?;
         self.nested.insert(range.start, read.clone());
         Ok(read)
     }
@@ -306,7 +312,9 @@ enum Place {
 
 /// A fault of the file, or of the tensor that is being built.
 enum Fault {
-    Whole(crate::Error),
+    Whole(Error),
+    /// The tensor has a file of its own, which is damaged: others may be whole.
+    Unreadable(String),
     Tensor(String),
 }
 

@@ -118,7 +118,7 @@ fn joined_facts(files: &GeneratorFiles) -> Result<Facts> {
         ("deltas", json!(files.deltas)),
         ("sha256", json!(stored.origin.sha256)),
     ];
-    facts.extend(shape_facts(&torch::shapes(&stored.tensors))?);
+    facts.extend(shape_facts(stored.config, &torch::shapes(&stored.tensors))?);
     facts.push(("metadata", json!(stored.origin.metadata)));
     Ok(facts)
 }
@@ -175,12 +175,12 @@ fn or_problems(named: Result<Named>, facts: impl FnOnce(&Named) -> Result<Facts>
 }
 
 fn generator_facts(named: &Named) -> Result<Facts> {
-    shape_facts(&shapes(named))
+    let config = models::generator_config(named)?;
+    shape_facts(config, &shapes(named))
 }
 
 /// The facts of a generator with tensors of these shapes.
-fn shape_facts(shapes: &ShapeMap) -> Result<Facts> {
-    let config = stylegan2::Config::infer(shapes)?;
+fn shape_facts(config: stylegan2::Config, shapes: &ShapeMap) -> Result<Facts> {
     let blocks = config.channels.iter().enumerate();
     let channels: Vec<Value> = blocks
         .map(|(b, c)| json!({ "resolution": config.block_resolution(b), "channels": c }))
@@ -207,12 +207,15 @@ fn shape_facts(shapes: &ShapeMap) -> Result<Facts> {
         ("style_dim", json!(config.style_dim)),
         ("z_dim", json!(config.z_dim)),
         ("mapping_layers", json!(config.mapping_layers)),
+        ("mapping_width", json!(config.mapping_width)),
+        ("classes", json!(config.classes)),
         ("channels", json!(channels)),
         ("parameters", json!(count(&needed))),
         ("latent_avg", json!(shapes.contains_key("latent_avg"))),
         ("noise_buffers", json!(noises)),
         ("layers", json!(layers)),
     ];
+    facts.extend(config.conv_clamp.map(|clamp| ("conv_clamp", json!(clamp))));
     if !missing.is_empty() {
         facts.push(("problems", json!(missing)));
     }

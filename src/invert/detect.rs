@@ -85,7 +85,7 @@ impl Detector {
             return Err(Error::Tensors {
                 what: "this is no face detector".into(),
                 problems,
-                hint: Some("use the `faces_mtcnn` that ships with `nada`".into()),
+                hint: Some("use the `mtcnn` that ships with `nada`".into()),
             });
         }
         let stage = |net: &str| Stage::new(tensors, net);

@@ -1,12 +1,17 @@
 //! A generator from its files: a whole one, or a base with deltas upon it.
 
 use super::{GeneratorFiles, Origin, in_file, shapes};
+use crate::checkpoint::dialect::CONV_CLAMP;
 use crate::checkpoint::{self, Checkpoint, Named, Report, apply_delta};
 use crate::error::{Error, Result};
 use crate::stylegan2::{Config, Generator};
 use crate::torch::{ShapeMap, TensorMap, catch, copy_map};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
+
+/// The metadata key of the class that a conditional generator draws.
+const CLASS: &str = "class";
 
 /// The tensors of a generator as its file holds them, under canonical names.
 #[derive(Debug)]
@@ -19,19 +24,33 @@ pub struct StoredGenerator {
     pub origin: Origin,
 }
 
-/// Reads a generator from any file that holds one, or from a base and deltas.
+/// Reads a generator from any file that holds one, or from a base and deltas. A conditional generator draws the class
+/// that its file names, as those of runs do.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::File`] for a file that is something else or a delta of another base, [`Error::Tensors`] for
-/// an incomplete one.
+/// As [`open_generator_of_class`].
 pub fn open_generator(
     files: impl Into<GeneratorFiles>,
     kind: Kind,
     device: Device,
 ) -> Result<(Generator, Origin)> {
+    open_generator_of_class(files, None, kind, device)
+}
+
+/// As [`open_generator`], drawing `class` of a conditional generator, or the class that the file names.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::File`] for a file that is something else or a delta of another base, [`Error::Tensors`] for
+/// an incomplete one, [`Error::Request`] for a class that is not there, or that is needed and not known.
+pub fn open_generator_of_class(
+    files: impl Into<GeneratorFiles>,
+    class: Option<i64>,
+    kind: Kind,
+    device: Device,
+) -> Result<(Generator, Origin)> {
     let files = files.into();
     if !files.deltas.is_empty() {
-        let (base, origin) = with_deltas(&files)?;
+        let (base, origin) = with_deltas(&files, class)?;
         let same = kind == Kind::Float && device == Device::Cpu;
         return Ok((if same { base } else { base.duplicate(kind, device)? }, origin));
     }
@@ -40,7 +59,12 @@ pub fn open_generator(
     let (tensors, report) = catch("reading the generator", || {
         checkpoint::fill(&offer.what, &offer.needed, &offer.optional, &named, kind, device)
     })?;
-    let generator = Generator::new(offer.config, tensors).map_err(|e| in_file(e, path))?;
+    let class = match class {
+        None if offer.config.classes > 0 => class_of(&named)?,
+        asked => asked,
+    };
+    let generator =
+        Generator::of_class(offer.config, tensors, class).map_err(|e| in_file(e, path))?;
     let origin = Origin::new(path, named.metadata, report)?;
     Ok((generator, origin))
 }
@@ -56,7 +80,7 @@ pub fn read_generator(files: &GeneratorFiles, dtype: Option<Kind>) -> Result<Sto
         None => Ok(tensors),
     };
     if !files.deltas.is_empty() {
-        let (generator, origin) = with_deltas(files)?;
+        let (generator, origin) = with_deltas(files, None)?;
         let config = generator.config().clone();
         return Ok(StoredGenerator { config, tensors: cast(generator.tensors())?, origin });
     }
@@ -88,10 +112,47 @@ fn offered(path: &Path) -> Result<(Named, Offer)> {
         ));
     }
     let named = checkpoint::generator(&file)?;
-    let config = Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
+    let config = generator_config(&named)?;
     let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
     let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
     Ok((named, Offer { what, config, needed, optional }))
+}
+
+/// What a generator is, by the shapes of its tensors and the file's metadata; no tensor is read.
+///
+/// # Errors
+/// [`Error::Tensors`] that lists what is missing, [`Error::File`] for metadata that cannot be a generator's.
+pub fn generator_config(named: &Named) -> Result<Config> {
+    let mut config = Config::infer(&shapes(named)).map_err(|e| in_file(e, &named.origin))?;
+    if let Some(text) = named.metadata.get(CONV_CLAMP) {
+        let clamp = text.parse().ok().filter(|clamp: &f64| clamp.is_finite() && *clamp > 0.0);
+        config.conv_clamp = Some(clamp.ok_or_else(|| {
+            Error::file(
+                &named.origin,
+                format!("its `{CONV_CLAMP}` is {text:?}, expected a number above 0"),
+            )
+        })?);
+    }
+    Ok(config)
+}
+
+/// What no tensor of a generator tells, for the metadata of a file that holds it: [`open_generator`] reads it back.
+pub fn generator_metadata(generator: &Generator) -> BTreeMap<String, String> {
+    let clamp = generator.config().conv_clamp.map(|clamp| (CONV_CLAMP, clamp.to_string()));
+    let class = generator.class().map(|class| (CLASS, class.to_string()));
+    clamp.into_iter().chain(class).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The class that the file of a conditional generator was written for.
+fn class_of(named: &Named) -> Result<Option<i64>> {
+    class_in(&named.metadata, &named.origin)
+}
+
+fn class_in(metadata: &BTreeMap<String, String>, path: &Path) -> Result<Option<i64>> {
+    let Some(text) = metadata.get(CLASS) else { return Ok(None) };
+    text.parse()
+        .map(Some)
+        .map_err(|_| Error::file(path, format!("its `{CLASS}` is {text:?}, expected a number")))
 }
 
 /// How a delta can be used: its metadata say where its base was.
@@ -116,8 +177,18 @@ fn where_its_base_is(delta: &Checkpoint) -> String {
 /// The base with every delta upon it, in float32 on the CPU.
 ///
 /// The hash of the result, which a delta upon it would name, is that of the two hashes joined by a plus.
-fn with_deltas(files: &GeneratorFiles) -> Result<(Generator, Origin)> {
-    let (mut generator, mut origin) = open_generator(files.base.clone(), Kind::Float, Device::Cpu)?;
+fn with_deltas(files: &GeneratorFiles, class: Option<i64>) -> Result<(Generator, Origin)> {
+    let named = |path: &PathBuf| class_in(&checkpoint::open(path)?.metadata, path);
+    // An adaptation draws one class of a conditional base.
+    let class = files
+        .deltas
+        .iter()
+        .map(named)
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .fold(class, Option::or);
+    let (mut generator, mut origin) =
+        open_generator_of_class(files.base.clone(), class, Kind::Float, Device::Cpu)?;
     origin.path = files.joined();
     let mut below = GeneratorFiles::from(&files.base);
     for path in &files.deltas {
@@ -126,8 +197,8 @@ fn with_deltas(files: &GeneratorFiles) -> Result<(Generator, Origin)> {
         let (tensors, report) = delta_tensors(&file, generator.config())?;
         let whole =
             apply_delta(&generator.tensors(), &tensors).map_err(|error| in_file(error, path))?;
-        generator =
-            Generator::new(generator.config().clone(), whole).map_err(|e| in_file(e, path))?;
+        generator = Generator::of_class(generator.config().clone(), whole, generator.class())
+            .map_err(|e| in_file(e, path))?;
         let sum = format!("{}+{}", origin.sha256, checkpoint::sha256(path)?);
         origin.sha256 = checkpoint::sha256_of(sum);
         // What the adaptation says goes before what its base said.

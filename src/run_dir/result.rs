@@ -19,6 +19,8 @@ pub struct ResultInfo<'a> {
     pub resolution: i64,
     /// The start generator.
     pub base: &'a Weights,
+    /// What no tensor of the generator tells: its class, its clamping.
+    pub network: &'a BTreeMap<String, String>,
 }
 
 impl RunDir {
@@ -55,7 +57,7 @@ impl RunDir {
 }
 
 fn metadata(format: &str, info: ResultInfo<'_>) -> BTreeMap<String, String> {
-    let ResultInfo { config, iterations, resolution, base } = info;
+    let ResultInfo { config, iterations, resolution, base, network } = info;
     let images = config.target_images.as_ref().map(|p| p.display().to_string());
     let mut metadata: BTreeMap<String, String> = [
         ("format", format.into()),
@@ -71,6 +73,7 @@ fn metadata(format: &str, info: ResultInfo<'_>) -> BTreeMap<String, String> {
     ]
     .map(|(key, value): (&str, String)| (key.into(), value))
     .into();
+    metadata.extend(network.clone());
     metadata.extend(images.map(|folder| ("target_images".into(), folder)));
     metadata
 }

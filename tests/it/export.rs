@@ -32,7 +32,14 @@ fn made_run(folder: &Path) -> PathBuf {
     let manifest = Manifest { weights: vec![weights.clone()], ..Manifest::new() };
     let run = RunDir::create(folder.join("runs/s")).unwrap();
     run.write_config(&config, &manifest).unwrap();
-    let info = ResultInfo { config: &config, iterations: 2, resolution: 64, base: &weights };
+    let network = Default::default();
+    let info = ResultInfo {
+        config: &config,
+        iterations: 2,
+        resolution: 64,
+        base: &weights,
+        network: &network,
+    };
     run.write_result(&adapted, &base, info).unwrap();
     run.path().to_path_buf()
 }

@@ -387,7 +387,14 @@ fn base_and_delta_make_the_generator() {
     let config = config();
     let weights =
         Weights { role: "generator".into(), path: "/base.pt".into(), sha256: "ab".into() };
-    let info = ResultInfo { config: &config, iterations: 7, resolution: 64, base: &weights };
+    let network = [("class".to_owned(), "3".to_owned())].into();
+    let info = ResultInfo {
+        config: &config,
+        iterations: 7,
+        resolution: 64,
+        base: &weights,
+        network: &network,
+    };
     assert!(!run.is_finished());
     assert_eq!(run.write_result(&generator, &base, info).unwrap(), 2);
     assert!(run.is_finished());
@@ -404,6 +411,7 @@ fn base_and_delta_make_the_generator() {
     assert!(delta_of(&whole, &made).unwrap().is_empty());
     assert!(whole.values().all(|t| t.kind() == Kind::Float));
     assert_eq!((about["format"].as_str(), about["iterations"].as_str()), ("nada-generator", "7"));
+    assert_eq!((about["class"].as_str(), about_delta["class"].as_str()), ("3", "3"));
     assert_eq!(
         (about["target"].as_str(), about["resolution"].as_str()),
         (config.target.as_str(), "64")

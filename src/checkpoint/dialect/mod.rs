@@ -7,13 +7,16 @@
 mod clip;
 mod nested;
 mod nvidia;
+mod stylegan;
 mod tensorflow;
 
+use super::flatten::UNREADABLE;
 use super::{Checkpoint, Container, Entry};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use stylegan::Translated;
 
 /// The metadata key of the bound to which a generator clamps what each of its convolutions puts out.
 pub const CONV_CLAMP: &str = "conv_clamp";
@@ -245,13 +248,6 @@ fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Result
     Ok(Some(Named { entries: translated.entries, metadata, origin: checkpoint.path.clone() }))
 }
 
-/// Tensors under canonical names, and what is not a tensor.
-#[derive(Default)]
-struct Translated {
-    entries: BTreeMap<String, Entry>,
-    conv_clamp: Option<f64>,
-}
-
 /// The tensors of a group, called `name` in the file, from whatever naming they are in.
 fn translated(
     checkpoint: &Checkpoint,
@@ -262,6 +258,11 @@ fn translated(
     let path = |attribute: &str| {
         if name.is_empty() { attribute.to_owned() } else { format!("{name}/{attribute}") }
     };
+    let own = |key: &str| key.strip_prefix(&path("")).is_some_and(|key| !key.contains('/'));
+    let broken = |(key, what): &(&String, &String)| what.starts_with(UNREADABLE) && own(key);
+    if let Some((key, what)) = checkpoint.others.iter().find(broken) {
+        return Err(format!("`{key}` is {what}"));
+    }
     let about = |attribute: &str| checkpoint.others.get(&path(attribute)).map(String::as_str);
     if nvidia::is_generator(&names) {
         return nvidia::canonical(group, &about);
@@ -274,12 +275,6 @@ fn translated(
     }
     let entries = group.iter().map(|(&name, &entry)| (name.to_owned(), entry.clone()));
     Ok(Translated { entries: entries.collect(), conv_clamp: None })
-}
-
-/// The bound of `conv_clamp` as a file spells it out.
-fn conv_clamp(text: &str) -> std::result::Result<f64, String> {
-    let number = text.parse().ok().filter(|clamp: &f64| clamp.is_finite() && *clamp > 0.0);
-    number.ok_or_else(|| format!("its `conv_clamp` is {text}, expected a number above 0"))
 }
 
 fn mismatch(checkpoint: &Checkpoint, wanted: &Network, hint: &str) -> Error {
@@ -373,19 +368,11 @@ fn network(names: &BTreeSet<&str>) -> Option<Network> {
         Some(Network::Clip)
     } else if clip::towers(names) {
         unknown("a network of two towers that is no CLIP (SigLIP, perhaps), which is not supported")
-    } else if any("synthesis.superres.") || any("synthesis.input.") && any("mapping.embed.embed.") {
+    } else if any("synthesis.input.") && any("mapping.embed_proj.") {
         unknown("a StyleGAN-XL generator, which is not supported (StyleGAN2's are)")
     } else if any("synthesis.L0_") || any("synthesis.input.") {
         unknown("a StyleGAN3 generator, which is not supported (StyleGAN2's are)")
     } else {
         None
     }
-}
-
-/// `fc3` → 3.
-fn number(text: &str, prefix: &str) -> Option<u32> {
-    let digits = text.strip_prefix(prefix)?;
-    // One spelling for each: `fc03` and `fc3` must not become the same tensor.
-    let number = digits.parse().ok().filter(|n: &u32| *n < u32::MAX / 4)?;
-    (number.to_string() == digits).then_some(number)
 }

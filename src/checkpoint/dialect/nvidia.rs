@@ -1,12 +1,12 @@
 //! NVIDIA's names of a StyleGAN2 generator in PyTorch (stylegan2-ada-pytorch, the stylegan3 repository) →
 //! rosinality's (reference §2.3). The numbers are the same: neither convolutions nor scales differ.
 
-use super::{Group, Translated, number};
+use super::Group;
+use super::stylegan::{
+    Translated, block_number, conv_clamp, deeper, number, only_colours, only_skip,
+};
 use crate::checkpoint::Entry;
 use std::collections::BTreeSet;
-
-/// The widest picture that a name may stand for.
-const MAX_RESOLUTION: u32 = 1 << 14;
 
 /// Whether these names are a StyleGAN2 generator's.
 pub(super) fn is_generator(names: &BTreeSet<&str>) -> bool {
@@ -34,7 +34,7 @@ pub(super) fn canonical<'a>(
     let mut translated = Translated::default();
     for (&name, &entry) in group {
         if let Some((name, entry)) = translate(name, entry)? {
-            translated.entries.insert(name, entry);
+            translated.insert(name, entry)?;
         }
     }
     translated.conv_clamp = clamp;
@@ -49,31 +49,20 @@ fn check<'a>(
     let modules: BTreeSet<&str> =
         group.keys().filter_map(|name| name.rsplit_once('.')).map(|(module, _)| module).collect();
     let has = |module: &str| modules.contains(module);
-    for block in resolutions().map(|r| format!("synthesis.b{r}")) {
-        let said = about(&format!("{block}.architecture")).map(|text| text.trim_matches('"'));
-        let residual = has(&format!("{block}.skip"));
+    for &module in &modules {
+        if module.starts_with("synthesis.b") && module.ends_with(".skip") {
+            only_skip("resnet")?;
+        }
+        let block = module.strip_suffix(".conv1").filter(|&block| block != "synthesis.b4");
         // The smallest block is alike in all architectures.
-        let said = said.filter(|_| block != "synthesis.b4");
-        if said.is_some_and(|said| said != "skip") || residual {
-            let said = said.filter(|_| !residual).unwrap_or("resnet");
-            return Err(format!(
-                "the generator has the architecture `{said}`; only `skip`, StyleGAN2's own, is supported"
-            ));
+        if let Some(said) = block.and_then(|block| about(&format!("{block}.architecture"))) {
+            only_skip(said)?;
         }
     }
     if has("synthesis.b4.conv1") && has("synthesis.b8.conv1") && !has("synthesis.b4.torgb") {
-        return Err(
-            "the generator has the architecture `orig`; only `skip`, StyleGAN2's own, is supported"
-                .into(),
-        );
+        only_skip("orig")?;
     }
-    if let Some(colours) = group.get("synthesis.b4.torgb.weight").and_then(|w| w.shape().first())
-        && *colours != 3
-    {
-        return Err(format!(
-            "the generator draws images of {colours} channels; only 3, red, green and blue, are supported"
-        ));
-    }
+    only_colours(group, "synthesis.b4.torgb.bias")?;
     let mut clamps: BTreeSet<Option<&str>> = BTreeSet::new();
     for &module in &modules {
         let layer = module.rsplit('.').next().unwrap_or_default();
@@ -95,7 +84,7 @@ fn check<'a>(
     }
     match Vec::from_iter(clamps).as_slice() {
         [] => Ok(None),
-        [clamp] => clamp.map(super::conv_clamp).transpose(),
+        [clamp] => clamp.map(conv_clamp).transpose(),
         _ => Err("the layers of the generator are clamped differently (`conv_clamp`)".into()),
     }
 }
@@ -110,10 +99,6 @@ fn expect(module: &str, name: &str, found: Option<&str>, wanted: &str) -> Result
     }
 }
 
-fn resolutions() -> impl Iterator<Item = u32> {
-    (2..).map(|exponent| 1 << exponent).take_while(|&r| r <= MAX_RESOLUTION)
-}
-
 /// The canonical name and form of a tensor; its own name for what is unknown, `None` for what is not needed.
 fn translate(name: &str, entry: &Entry) -> Result<Option<(String, Entry)>, String> {
     let parts: Vec<&str> = name.split('.').collect();
@@ -126,21 +111,13 @@ fn translate(name: &str, entry: &Entry) -> Result<Option<(String, Entry)>, Strin
             Some(i) => same(format!("style.{}.{part}", i + 1)),
             None => same(name.to_owned()),
         },
-        ["synthesis", "b4", "const"] => Ok(Some(("input.input".into(), deeper(entry, 1)?))),
-        ["synthesis", block, ref rest @ ..] => {
-            match number(block, "b").and_then(|r| Some((r, block_number(r)?))) {
-                Some((_, block)) => synthesis(block, rest, entry, name),
-                None => same(name.to_owned()),
-            }
-        }
+        ["synthesis", "b4", "const"] => Ok(Some(("input.input".into(), deeper(entry, 1, 0)?))),
+        ["synthesis", block, ref rest @ ..] => match number(block, "b").and_then(block_number) {
+            Some(block) => synthesis(block, rest, entry, name),
+            None => same(name.to_owned()),
+        },
         _ => same(name.to_owned()),
     }
-}
-
-/// `b{4·2^i}` → i.
-fn block_number(resolution: u32) -> Option<u32> {
-    let fits = resolution.is_power_of_two() && (4..=MAX_RESOLUTION).contains(&resolution);
-    fits.then(|| resolution.ilog2() - 2)
 }
 
 /// A tensor of the block with that number.
@@ -167,20 +144,17 @@ fn synthesis(
         // Filters are stored with sum 1; the gain of doubling the resolution is applied when they are used.
         ["resample_filter"] if block == 0 => return Ok(None),
         ["resample_filter"] => (format!("{to_rgb}.upsample.kernel"), entry.clone().times(4.0)),
-        ["torgb", "weight"] => (format!("{to_rgb}.conv.weight"), deeper(entry, 1)?),
-        ["torgb", "bias"] => {
-            let shape = [&[1], entry.shape(), &[1, 1]].concat();
-            (format!("{to_rgb}.bias"), entry.clone().reshaped(&shape)?)
-        }
+        ["torgb", "weight"] => (format!("{to_rgb}.conv.weight"), deeper(entry, 1, 0)?),
+        ["torgb", "bias"] => (format!("{to_rgb}.bias"), deeper(entry, 1, 2)?),
         ["torgb", "affine", part] => (format!("{to_rgb}.conv.modulation.{part}"), entry.clone()),
         [which, ref rest @ ..] => {
             let Some(conv) = conv(which) else { return Ok(Some((name.to_owned(), entry.clone()))) };
             match *rest {
-                ["weight"] => (format!("{conv}.conv.weight"), deeper(entry, 1)?),
+                ["weight"] => (format!("{conv}.conv.weight"), deeper(entry, 1, 0)?),
                 ["bias"] => (format!("{conv}.activate.bias"), entry.clone()),
                 ["affine", part] => (format!("{conv}.conv.modulation.{part}"), entry.clone()),
-                ["noise_strength"] => (format!("{conv}.noise.weight"), deeper(entry, 1)?),
-                ["noise_const"] => (format!("noises.noise_{}", noise(which)), deeper(entry, 2)?),
+                ["noise_strength"] => (format!("{conv}.noise.weight"), deeper(entry, 1, 0)?),
+                ["noise_const"] => (format!("noises.noise_{}", noise(which)), deeper(entry, 2, 0)?),
                 // Every layer has one; those that keep the resolution do not use it.
                 ["resample_filter"] if which == "conv1" => return Ok(None),
                 ["resample_filter"] => {
@@ -192,9 +166,4 @@ fn synthesis(
         [] => (name.to_owned(), entry.clone()),
     };
     Ok(Some(found))
-}
-
-/// With so many dimensions of size 1 before its own.
-fn deeper(entry: &Entry, count: usize) -> Result<Entry, String> {
-    entry.clone().reshaped(&[&vec![1; count], entry.shape()].concat())
 }

@@ -1,7 +1,8 @@
 //! The names of a StyleGAN2 generator in NVIDIA's TensorFlow code (stylegan2, stylegan2-ada) → rosinality's
 //! (reference §2.3). TensorFlow keeps its matrices and convolutions with the outputs last.
 
-use super::{Group, Translated, number};
+use super::Group;
+use super::stylegan::{self, Translated, conv_clamp, deeper, number, only_colours, only_skip};
 use crate::checkpoint::Entry;
 use std::collections::BTreeSet;
 
@@ -86,7 +87,7 @@ pub(super) fn canonical<'a>(
     let mut translated = Translated::default();
     for (&name, &entry) in group {
         let (name, entry) = translate(name, entry).map_err(|why| format!("`{name}`: {why}"))?;
-        translated.entries.insert(name, entry);
+        translated.insert(name, entry)?;
     }
     translated.conv_clamp = clamp;
     Ok(translated)
@@ -124,23 +125,16 @@ fn check<'a>(
         return Err(format!("it was made with the setting `{odd}`, whose meaning is unknown"));
     }
     if group.keys().any(|name| name.contains(".Skip.")) {
-        return Err("the generator has the architecture `resnet`; only `skip`, StyleGAN2's own, is supported".into());
+        only_skip("resnet")?;
     }
-    if group.contains_key("mapping.LabelConcat.weight") {
+    if group.keys().any(|name| name.contains(".LabelConcat.")) {
         return Err(
             "it takes classes as the first StyleGAN2 did (`LabelConcat`); only those of stylegan2-ada are supported"
                 .into(),
         );
     }
-    if let Some(colours) =
-        group.get("synthesis.4x4.ToRGB.bias").and_then(|bias| bias.shape().first())
-        && *colours != 3
-    {
-        return Err(format!(
-            "the generator draws images of {colours} channels; only 3, red, green and blue, are supported"
-        ));
-    }
-    setting("conv_clamp").filter(|&clamp| clamp != "none").map(super::conv_clamp).transpose()
+    only_colours(group, "synthesis.4x4.ToRGB.bias")?;
+    setting("conv_clamp").filter(|&clamp| clamp != "none").map(conv_clamp).transpose()
 }
 
 /// The canonical name and form of a variable; its own name for what is unknown.
@@ -203,21 +197,14 @@ fn styled(layer: &Layer, part: &str, entry: &Entry, name: &str) -> Result<(Strin
             // [kh, kw, in, out] → [1, out, in, kh, kw]; convolutions that double the resolution are stored turned.
             let turned = entry.permuted(&[3, 2, 0, 1])?;
             let turned = if layer.doubles { turned.flipped_last(2)? } else { turned };
-            let shape = [&[1], turned.shape()].concat();
-            (place("conv.weight"), turned.reshaped(&shape)?)
+            (place("conv.weight"), deeper(&turned, 1, 0)?)
         }
         "mod_weight" => (place("conv.modulation.weight"), entry.permuted(&[1, 0])?),
         // Stored around 0, used around 1.
         "mod_bias" => (place("conv.modulation.bias"), entry.plus(1.0)),
-        "bias" if layer.to_rgb => {
-            let shape = [&[1], entry.shape(), &[1, 1]].concat();
-            (place("bias"), entry.reshaped(&shape)?)
-        }
+        "bias" if layer.to_rgb => (place("bias"), deeper(&entry, 1, 2)?),
         "bias" => (place("activate.bias"), entry),
-        "noise_strength" => {
-            let shape = [&[1], entry.shape()].concat();
-            (place("noise.weight"), entry.reshaped(&shape)?)
-        }
+        "noise_strength" => (place("noise.weight"), deeper(&entry, 1, 0)?),
         _ => (name.to_owned(), entry),
     })
 }
@@ -225,7 +212,6 @@ fn styled(layer: &Layer, part: &str, entry: &Entry, name: &str) -> Result<(Strin
 /// `{r}x{r}` → log2(r / 4).
 fn block_number(block: &str) -> Option<u32> {
     let (height, width) = block.split_once('x')?;
-    let side: u32 = height.parse().ok()?;
-    let fits = height == width && side.is_power_of_two() && (4..=1 << 14).contains(&side);
-    fits.then(|| side.ilog2() - 2)
+    let side = height.parse().ok().filter(|_| height == width)?;
+    stylegan::block_number(side)
 }

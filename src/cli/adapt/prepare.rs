@@ -39,10 +39,12 @@ pub(super) fn prepare(
     manifest.device = torch::device_name(device);
     manifest.threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
 
-    let (start, start_weights) = generator("generator", &config.generator, device, printer)?;
+    let class = config.class.map(i64::from);
+    let open = |role, asked: &str| generator(role, asked, class, device, printer);
+    let (start, start_weights) = open("generator", &config.generator)?;
     let frozen = match &config.reference {
         Some(reference) => {
-            let (frozen, weights) = generator("reference", reference, device, printer)?;
+            let (frozen, weights) = open("reference", reference)?;
             manifest.weights.push(weights);
             frozen
         }
@@ -164,6 +166,7 @@ impl Prepared {
             iterations: self.adaptation.config().train.iterations,
             resolution: self.adaptation.trainable().config().resolution,
             base: &self.base_weights,
+            network: &models::generator_metadata(self.adaptation.trainable()),
         };
         folder.write_result(&self.adaptation.result(), &self.base, info)?;
         Ok(())
@@ -173,11 +176,12 @@ impl Prepared {
 fn generator(
     role: &str,
     asked: &str,
+    class: Option<i64>,
     device: Device,
     printer: &Printer,
 ) -> Result<(Generator, Weights)> {
     let files = builtin::resolve_generator(asked)?;
-    let (generator, origin) = models::open_generator(&files, Kind::Float, device)?;
+    let (generator, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
     printer.detail(&format!("{files}: {} px generator", generator.config().resolution));
     Ok((generator, Weights::new(role, &origin.path, origin.sha256)))
 }

@@ -20,6 +20,7 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
         target,
         target_images,
         generator,
+        class,
         reference,
         clip,
         models_dir: _,
@@ -64,6 +65,7 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
     let images = target_images.as_ref().map(|p| Value::from(p.to_string_lossy().into_owned()));
     flag("target_images", images, "--target-images");
     flag("generator", generator.clone().map(Value::from), "--generator");
+    flag("class", class.map(Value::from), "--class");
     flag("reference", reference.clone().map(Value::from), "--reference");
     let models = clip.iter().map(|c| clip_model(c)).collect::<Result<Vec<_>>>()?;
     flag("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");

@@ -68,11 +68,14 @@ impl Compared {
 /// [`Error::Request`] for what is no finished run, and for different bases unless they may be mixed.
 pub(super) fn find(args: &CompareArgs) -> Result<Vec<Compared>> {
     let mut runs = args.runs.iter().map(|path| Compared::open(path)).collect::<Result<Vec<_>>>()?;
-    let other = runs.iter().find(|run| run.base.sha256 != runs[0].base.sha256);
+    let began = |run: &Compared| (run.base.sha256.clone(), run.config.class);
+    let other = runs.iter().find(|run| began(run) != began(&runs[0]));
     if let Some(other) = other.filter(|_| !args.mixed) {
         let told = |run: &Compared| {
             let hash: String = run.base.sha256.chars().take(12).collect();
-            format!("`{}` with `{}` (sha256 {hash}…)", run.name(), run.base.path.display())
+            let class = run.config.class.map_or(String::new(), |class| format!(", class {class}"));
+            let base = run.base.path.display();
+            format!("`{}` with `{base}` (sha256 {hash}…{class})", run.name())
         };
         return Err(Error::request(
             format!(

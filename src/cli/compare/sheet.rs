@@ -102,7 +102,9 @@ impl Sheet<'_> {
         printer: &Printer,
     ) -> Result<(Base, Vec<RgbImage>)> {
         let files = run.base_files()?;
-        let (generator, origin) = models::open_generator(&files, Kind::Float, self.device)?;
+        let class = run.config.class.map(i64::from);
+        let (generator, origin) =
+            models::open_generator_of_class(&files, class, Kind::Float, self.device)?;
         if origin.sha256 != run.base.sha256 {
             printer.warn(&format!("`{files}` has changed since `{}`", run.name()));
         }

@@ -88,7 +88,8 @@ impl Inputs {
         })?;
         let asked = self.config.reference.as_deref().unwrap_or(&self.config.generator);
         let files = builtin::resolve_recorded(&base.path, asked)?;
-        let (source, origin) = models::open_generator(&files, Kind::Float, device)?;
+        let class = self.config.class.map(i64::from);
+        let (source, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
         if origin.sha256 != base.sha256 {
             warnings.push(format!("`{files}` has changed since the run"));
         }
