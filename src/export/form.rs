@@ -39,6 +39,8 @@ pub struct Form {
     pub layers: Vec<FormLayer>,
     /// The low-pass filter with its gain of 4, `[4, 4]`.
     pub kernel: Tensor,
+    /// What every layer puts out stays within ±this.
+    pub clamp: Option<f64>,
 }
 
 /// A styled layer.
@@ -87,11 +89,21 @@ impl Form {
             generator.tensors().iter().map(|(name, t)| (name.clone(), ready(t))).collect();
         let config = generator.config();
         // As `Mapping`: the learning rate's multiplier is 0.01, the gain √2.
-        let mapping = (1..=config.mapping_layers).map(|i| {
-            let weight = &tensors[&format!("style.{i}.weight")];
-            let scale = 0.01 * SQRT_2 / (weight.size()[1] as f64).sqrt();
-            (weight * scale, &tensors[&format!("style.{i}.bias")] * (0.01 * SQRT_2))
-        });
+        let mut mapping: Vec<_> = (1..=config.mapping_layers)
+            .map(|i| {
+                let weight = &tensors[&format!("style.{i}.weight")];
+                let scale = 0.01 * SQRT_2 / (weight.size()[1] as f64).sqrt();
+                (weight * scale, &tensors[&format!("style.{i}.bias")] * (0.01 * SQRT_2))
+            })
+            .collect();
+        // A class is the same for every z: what it adds to the first layer is a bias.
+        if let (Some(class), Some((weight, bias))) =
+            (generator.mapping().class_embedding(), mapping.first_mut())
+        {
+            let for_class = weight.narrow(1, config.z_dim, config.embedding_dim);
+            *bias = for_class.matmul(&ready(class).squeeze_dim(0)) + &*bias;
+            *weight = weight.narrow(1, 0, config.z_dim).contiguous();
+        }
         let mut noises = 0..;
         let layers = config.layers().into_iter().filter_map(|id| {
             let style = id.style_index()?;
@@ -106,7 +118,8 @@ impl Form {
             z_dim: config.z_dim,
             style_dim: config.style_dim,
             num_styles: config.num_styles(),
-            mapping: mapping.collect(),
+            mapping,
+            clamp: config.conv_clamp,
             layers: layers.collect(),
             latent_avg: tensors["latent_avg"].shallow_clone(),
             constant: tensors["input.input"].shallow_clone(),

@@ -28,6 +28,11 @@ impl Mapping {
         Self { layers, class }
     }
 
+    /// What stands behind every z, for the class that was chosen: `[1, E]`; `None` without classes.
+    pub fn class_embedding(&self) -> Option<&Tensor> {
+        self.class.as_ref()
+    }
+
     /// # Shapes
     /// `z: [N, Dz]` → `[N, D]`.
     pub fn forward(&self, z: &Tensor) -> Tensor {

@@ -201,6 +201,29 @@ fn the_generator_in_an_encoders_file_becomes_a_file_of_its_own() {
 }
 
 #[test]
+fn nvidias_pickles_survive_the_chain_with_what_no_tensor_tells() {
+    for file in ["ada_2_layers.pkl", "sg3_clamp.pkl", "tensorflow.pkl"] {
+        let folder = tempfile::tempdir().unwrap();
+        let from = golden_path("nvidia", file);
+        for (from, to) in
+            [(text(&from), "a.safetensors"), ("a.safetensors", "b.pt"), ("b.pt", "c.safetensors")]
+        {
+            nada(folder.path(), &["convert", from, to]).done();
+        }
+        let last = folder.path().join("c.safetensors");
+        assert_same(&rosinality(&read(&from)), &read(&last));
+        let config =
+            |path: &Path| models::read_generator(&GeneratorFiles::from(path), None).unwrap().config;
+        assert_eq!(config(&from), config(&last), "{file}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let classes = golden_path("nvidia", "ada_classes.pkl");
+    nada(folder.path(), &["convert", text(&classes), "c.safetensors"]).done();
+    assert_same(&rosinality(&read(&classes)), &read(&folder.path().join("c.safetensors")));
+    nada(folder.path(), &["convert", text(&classes), "c.pt"]).refused(2, &["draws classes"]);
+}
+
+#[test]
 fn refusals_name_the_remedy_and_leave_everything_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let golden = golden_path("generator32", "generator.safetensors");

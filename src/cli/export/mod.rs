@@ -13,8 +13,8 @@ use crate::export::card::Card;
 use crate::export::form::FormNoise;
 use crate::models::{self, GeneratorFiles, StoredGenerator};
 use crate::rng;
-use crate::stylegan2::{Config, Generator, Latent, Noise};
-use crate::torch::{TensorMap, catch, copy_map};
+use crate::stylegan2::{Generator, Latent, Noise};
+use crate::torch::catch;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
@@ -58,6 +58,9 @@ pub(super) struct ExportArgs {
     /// With `safetensors` and `pt`: type of the numbers [default: as they are]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Dtype>,
+    /// Which class of a conditional generator is worked in, or checked
+    #[arg(long, value_name = "N")]
+    class: Option<u32>,
     /// Replace files that are there
     #[arg(long)]
     force: bool,
@@ -141,7 +144,8 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> anyhow::Result<()> {
         super::convert::not_itself(files.deltas.iter().chain([&files.base]), target)?;
     }
     let stored = models::read_generator(&files, None)?;
-    let generator = network(&stored.config, &stored.tensors)?;
+    let class = args.class.map(i64::from);
+    let (generator, _) = models::open_generator_of_class(&files, class, Kind::Float, Device::Cpu)?;
     outputs::make_room(&out)?;
     let job = Job { args, out: &out, files: &files, stored, generator };
     let written = match args.format {
@@ -194,13 +198,6 @@ impl Job<'_> {
         };
         card.save(self.out)
     }
-}
-
-/// The network that tensors make, in float32 on the CPU.
-fn network(config: &Config, tensors: &TensorMap) -> Result<Generator> {
-    let tensors =
-        catch("reading the generator", || Ok(copy_map(tensors, Device::Cpu, Kind::Float)))?;
-    Generator::new(config.clone(), tensors)
 }
 
 /// What the check found, in words.

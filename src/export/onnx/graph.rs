@@ -27,6 +27,10 @@ pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
     b.weight(EPSILON, &Tensor::from_slice(&[1e-8_f32]))?;
     b.weight("gain", &Tensor::from_slice(&[SQRT_2 as f32]))?;
     b.integers("planes", &[2, 3], false);
+    if let Some(bound) = form.clamp {
+        b.weight("lowest", &Tensor::from(-bound as f32))?;
+        b.weight("highest", &Tensor::from(bound as f32))?;
+    }
     b.weight("rgb_kernel", &form.kernel_for(3))?;
     for i in 0..form.num_styles {
         b.integers(&format!("index_{i}"), &[i], true);
@@ -51,6 +55,7 @@ pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
                 let rgb = format!("{name}.conv");
                 let rgb = b.convolution("Conv", &rgb, [&scaled, &weight], &POINT);
                 let rgb = b.node("Add", &format!("{name}.rgb"), &[&rgb, &bias], vec![]);
+                let rgb = clamped(&mut b, form, rgb);
                 image = Some(match image {
                     None => rgb,
                     Some(before) => {
@@ -110,7 +115,16 @@ fn styled_convolution(
     }
     let bias = b.weight(&format!("{name}.bias"), &layer.bias)?;
     x = b.node("Add", &format!("{name}.biased"), &[&x, &bias], vec![]);
-    Ok(b.node("LeakyRelu", &format!("{name}.out"), &[&x], vec![float("alpha", LRELU_SLOPE)]))
+    x = b.node("LeakyRelu", &format!("{name}.out"), &[&x], vec![float("alpha", LRELU_SLOPE)]);
+    Ok(clamped(b, form, x))
+}
+
+/// Within ±[`Form::clamp`], if there is one.
+fn clamped(b: &mut Builder, form: &Form, x: String) -> String {
+    match form.clamp {
+        Some(_) => b.node("Clip", &format!("{x}.clamped"), &[&x, "lowest", "highest"], vec![]),
+        None => x,
+    }
 }
 
 /// `z` [N, Dz] → `w_plus` [N, L, D], truncated by `psi`.

@@ -57,6 +57,7 @@ fn operator(node: &NodeProto, inputs: &[Tensor]) -> Option<Tensor> {
             let slope = f64::from(attribute("alpha")?.f?);
             x.clamp_min(0.0) + x.clamp_max(0.0) * slope
         }
+        ("Clip", [x, low, high]) => x.clamp_tensor(Some(low), Some(high)),
         ("ReduceMean", [x]) => x.mean_dim(ints("axes")?, int("keepdims")? == 1, x.kind()),
         ("Gather", [x, index]) => x.select(int("axis")?, index.int64_value(&[])),
         ("Unsqueeze", [x, axes]) => {

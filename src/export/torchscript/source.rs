@@ -93,6 +93,7 @@ fn synthesis(form: &Form, put: &mut impl FnMut(String, &Tensor) -> String) -> St
                 let weight = put(format!("{name}_weight"), weight);
                 let rgb = conv(&scaled, &weight, 0, 1);
                 line(&mut code, &format!("rgb = torch.add({rgb}, {bias})"));
+                clamp(&mut code, "rgb", form.clamp);
                 if begun {
                     let larger = transposed("image", "self.rgb_kernel", 1, 3);
                     line(&mut code, &format!("image = torch.add({larger}, rgb)"));
@@ -120,10 +121,18 @@ fn synthesis(form: &Form, put: &mut impl FnMut(String, &Tensor) -> String) -> St
                     line(&mut code, &format!("x = torch.add(x, {noise})"));
                 }
                 line(&mut code, &format!("x = {}", leaky(&format!("torch.add(x, {bias})"))));
+                clamp(&mut code, "x", form.clamp);
             }
         }
     }
     code
+}
+
+fn clamp(code: &mut String, value: &str, bound: Option<f64>) {
+    if let Some(bound) = bound {
+        let (low, high) = (float(-bound), float(bound));
+        line(code, &format!("{value} = torch.clamp({value}, {low}, {high})"));
+    }
 }
 
 fn line(code: &mut String, text: &str) {
