@@ -17,8 +17,8 @@ mod token_table;
 
 pub use files::GeneratorFiles;
 pub use generator::{
-    StoredGenerator, generator_config, generator_metadata, open_generator, open_generator_of_class,
-    read_generator,
+    StoredGenerator, class_of, generator_config, generator_metadata, open_generator,
+    open_generator_of_class, read_generator,
 };
 
 /// OpenAI's name of the token table.

@@ -144,15 +144,6 @@ pub(super) fn write_generator(
 ) -> Result<()> {
     // Refuses filters that nada does not have before anything is written.
     generator_of(stored)?;
-    if packing == Packing::Pt && stored.config.classes > 0 {
-        return Err(Error::request(
-            format!(
-                "`{}` draws classes, which rosinality's code does not know",
-                stored.origin.path.display()
-            ),
-            "write safetensors, or one class with `nada export --format torchscript --class N`",
-        ));
-    }
     let StoredGenerator { config, tensors, origin } = stored;
     let mut metadata = origin.metadata.clone();
     // About the container, not about what is in it.
@@ -183,6 +174,11 @@ pub(super) fn write_generator(
                     "added {} noise maps: the file had none, and these are what nada uses then",
                     added.noises
                 ));
+            }
+            if config.classes > 0 {
+                printer.warn(
+                    "rosinality's code knows no classes: it will not load this file, nada does",
+                );
             }
             if config.conv_clamp.is_some() {
                 printer

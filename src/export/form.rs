@@ -29,7 +29,8 @@ pub struct Form {
     pub style_dim: i64,
     /// Number L of style inputs.
     pub num_styles: i64,
-    /// The mapping network behind its PixelNorm: `[out, in]` and `[out]`, each followed by a leaky ReLU.
+    /// The mapping network behind its PixelNorm: `[out, in]` and `[out]`, each followed by a leaky ReLU. The class of a
+    /// conditional generator is worked into the first.
     pub mapping: Vec<(Tensor, Tensor)>,
     /// The average style, `[D]`.
     pub latent_avg: Tensor,
@@ -39,7 +40,7 @@ pub struct Form {
     pub layers: Vec<FormLayer>,
     /// The low-pass filter with its gain of 4, `[4, 4]`.
     pub kernel: Tensor,
-    /// What every layer puts out stays within ±this.
+    /// What every layer puts out stays within ± this.
     pub clamp: Option<f64>,
 }
 
@@ -89,21 +90,21 @@ impl Form {
             generator.tensors().iter().map(|(name, t)| (name.clone(), ready(t))).collect();
         let config = generator.config();
         // As `Mapping`: the learning rate's multiplier is 0.01, the gain √2.
-        let mut mapping: Vec<_> = (1..=config.mapping_layers)
-            .map(|i| {
-                let weight = &tensors[&format!("style.{i}.weight")];
-                let scale = 0.01 * SQRT_2 / (weight.size()[1] as f64).sqrt();
-                (weight * scale, &tensors[&format!("style.{i}.bias")] * (0.01 * SQRT_2))
-            })
-            .collect();
-        // A class is the same for every z: what it adds to the first layer is a bias.
-        if let (Some(class), Some((weight, bias))) =
-            (generator.mapping().class_embedding(), mapping.first_mut())
-        {
-            let for_class = weight.narrow(1, config.z_dim, config.embedding_dim);
-            *bias = for_class.matmul(&ready(class).squeeze_dim(0)) + &*bias;
-            *weight = weight.narrow(1, 0, config.z_dim).contiguous();
-        }
+        let mapping = (1..=config.mapping_layers).map(|i| {
+            let weight = &tensors[&format!("style.{i}.weight")];
+            let scale = 0.01 * SQRT_2 / (weight.size()[1] as f64).sqrt();
+            let (weight, bias) =
+                (weight * scale, &tensors[&format!("style.{i}.bias")] * (0.01 * SQRT_2));
+            match generator.mapping().class().filter(|_| i == 1) {
+                // What stands behind every z is the same for all of them: a part of the bias.
+                Some(class) => {
+                    let behind = weight.narrow(1, config.z_dim, class.size()[1]);
+                    let bias = bias + behind.matmul(&ready(class).squeeze_dim(0));
+                    (weight.narrow(1, 0, config.z_dim).contiguous(), bias)
+                }
+                None => (weight, bias),
+            }
+        });
         let mut noises = 0..;
         let layers = config.layers().into_iter().filter_map(|id| {
             let style = id.style_index()?;
@@ -118,12 +119,12 @@ impl Form {
             z_dim: config.z_dim,
             style_dim: config.style_dim,
             num_styles: config.num_styles(),
-            mapping,
-            clamp: config.conv_clamp,
+            mapping: mapping.collect(),
             layers: layers.collect(),
             latent_avg: tensors["latent_avg"].shallow_clone(),
             constant: tensors["input.input"].shallow_clone(),
             kernel: taps.outer(&taps),
+            clamp: config.conv_clamp,
         }
     }
 

@@ -60,7 +60,7 @@ pub fn open_generator_of_class(
         checkpoint::fill(&offer.what, &offer.needed, &offer.optional, &named, kind, device)
     })?;
     let class = match class {
-        None if offer.config.classes > 0 => class_of(&named)?,
+        None if offer.config.classes > 0 => class_of(&named.metadata, path)?,
         asked => asked,
     };
     let generator =
@@ -144,11 +144,10 @@ pub fn generator_metadata(generator: &Generator) -> BTreeMap<String, String> {
 }
 
 /// The class that the file of a conditional generator was written for.
-fn class_of(named: &Named) -> Result<Option<i64>> {
-    class_in(&named.metadata, &named.origin)
-}
-
-fn class_in(metadata: &BTreeMap<String, String>, path: &Path) -> Result<Option<i64>> {
+///
+/// # Errors
+/// [`Error::File`] when it is no number.
+pub fn class_of(metadata: &BTreeMap<String, String>, path: &Path) -> Result<Option<i64>> {
     let Some(text) = metadata.get(CLASS) else { return Ok(None) };
     text.parse()
         .map(Some)
@@ -178,7 +177,7 @@ fn where_its_base_is(delta: &Checkpoint) -> String {
 ///
 /// The hash of the result, which a delta upon it would name, is that of the two hashes joined by a plus.
 fn with_deltas(files: &GeneratorFiles, class: Option<i64>) -> Result<(Generator, Origin)> {
-    let named = |path: &PathBuf| class_in(&checkpoint::open(path)?.metadata, path);
+    let named = |path: &PathBuf| class_of(&checkpoint::open(path)?.metadata, path);
     // An adaptation draws one class of a conditional base.
     let class = files
         .deltas

@@ -28,8 +28,8 @@ impl Mapping {
         Self { layers, class }
     }
 
-    /// What stands behind every z, for the class that was chosen: `[1, E]`; `None` without classes.
-    pub fn class_embedding(&self) -> Option<&Tensor> {
+    /// What stands behind every z for the class that was chosen, `[1, E]`.
+    pub fn class(&self) -> Option<&Tensor> {
         self.class.as_ref()
     }
 

@@ -220,7 +220,11 @@ fn nvidias_pickles_survive_the_chain_with_what_no_tensor_tells() {
     let classes = golden_path("nvidia", "ada_classes.pkl");
     nada(folder.path(), &["convert", text(&classes), "c.safetensors"]).done();
     assert_same(&rosinality(&read(&classes)), &read(&folder.path().join("c.safetensors")));
-    nada(folder.path(), &["convert", text(&classes), "c.pt"]).refused(2, &["draws classes"]);
+    let ran = nada(folder.path(), &["convert", text(&classes), "c.pt"]).done();
+    assert!(ran.stderr.contains("rosinality's code knows no classes"), "{}", ran.stderr);
+    let estimated = ["convert", text(&classes), "d.safetensors", "--estimate-latent-avg"];
+    let has = read(&classes).contains_key("latent_avg");
+    assert_eq!(nada(folder.path(), &estimated).code, if has { 0 } else { 2 });
 }
 
 #[test]

@@ -332,3 +332,24 @@ fn a_run_can_begin_with_a_base_and_a_delta() {
     );
     nada(folder.path(), &["adapt", "--resume", "runs/next", "--iterations", "2", "--quiet"]).done();
 }
+
+#[test]
+fn classes_and_clamping_are_worked_into_the_graphs() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, class) in [("ada_classes.pkl", Some("1")), ("sg3_clamp.pkl", None)] {
+        let path = golden_path("nvidia", file).display().to_string();
+        for format in ["torchscript", "onnx"] {
+            let out = format!("{file}.{format}");
+            let mut args = vec!["export", &path, "--format", format, "--out", &out];
+            args.extend(class.iter().flat_map(|class| ["--class", class]));
+            let ran = nada(folder.path(), &args).done();
+            assert!(ran.stderr.contains("loaded back"), "{}", ran.stderr);
+        }
+        // Whole files hold every class.
+        let out = format!("{file}.safetensors");
+        nada(folder.path(), &["export", &path, "--format", "safetensors", "--out", &out]).done();
+    }
+    let path = golden_path("nvidia", "ada_classes.pkl").display().to_string();
+    let asked = ["export", &path, "--format", "onnx", "--out", "none.onnx"];
+    nada(folder.path(), &asked).refused(2, &["--class"]);
+}

@@ -11,10 +11,10 @@ use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::export::card::Card;
 use crate::export::form::FormNoise;
-use crate::models::{self, GeneratorFiles, StoredGenerator};
+use crate::models::{self, GeneratorFiles, Origin, StoredGenerator};
 use crate::rng;
-use crate::stylegan2::{Generator, Latent, Noise};
-use crate::torch::catch;
+use crate::stylegan2::{Config, Generator, Latent, Noise};
+use crate::torch::{TensorMap, catch, copy_map};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
@@ -55,12 +55,12 @@ pub(super) struct ExportArgs {
     /// With `torchscript` and `onnx`: the noise that is worked in [default: stored]
     #[arg(long, value_name = "NOISE")]
     noise: Option<NoiseChoice>,
+    /// With `torchscript` and `onnx`: the class that a conditional generator draws
+    #[arg(long, value_name = "N")]
+    class: Option<u32>,
     /// With `safetensors` and `pt`: type of the numbers [default: as they are]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Dtype>,
-    /// Which class of a conditional generator is worked in, or checked
-    #[arg(long, value_name = "N")]
-    class: Option<u32>,
     /// Replace files that are there
     #[arg(long)]
     force: bool,
@@ -144,8 +144,12 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> anyhow::Result<()> {
         super::convert::not_itself(files.deltas.iter().chain([&files.base]), target)?;
     }
     let stored = models::read_generator(&files, None)?;
-    let class = args.class.map(i64::from);
-    let (generator, _) = models::open_generator_of_class(&files, class, Kind::Float, Device::Cpu)?;
+    let class = models::class_of(&stored.origin.metadata, &stored.origin.path)?;
+    let class = args.class.map(i64::from).or(class);
+    // All tensors are written, whatever the class: any shows that they were read back.
+    let any = matches!(args.format, Format::Safetensors | Format::Pt | Format::Delta)
+        && stored.config.classes > 0;
+    let generator = network(&stored.config, &stored.tensors, class.or(any.then_some(0)))?;
     outputs::make_room(&out)?;
     let job = Job { args, out: &out, files: &files, stored, generator };
     let written = match args.format {
@@ -163,6 +167,12 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> anyhow::Result<()> {
 }
 
 impl Job<'_> {
+    /// Another generator that draws the same class.
+    fn open(&self, files: impl Into<GeneratorFiles>) -> Result<(Generator, Origin)> {
+        let class = self.generator.class();
+        models::open_generator_of_class(files, class, Kind::Float, Device::Cpu)
+    }
+
     fn psi(&self) -> f64 {
         self.args.truncation.unwrap_or(USUAL_TRUNCATION)
     }
@@ -198,6 +208,13 @@ impl Job<'_> {
         };
         card.save(self.out)
     }
+}
+
+/// The network that tensors make, in float32 on the CPU.
+fn network(config: &Config, tensors: &TensorMap, class: Option<i64>) -> Result<Generator> {
+    let tensors =
+        catch("reading the generator", || Ok(copy_map(tensors, Device::Cpu, Kind::Float)))?;
+    Generator::of_class(config.clone(), tensors, class)
 }
 
 /// What the check found, in words.

@@ -6,11 +6,11 @@ use crate::checkpoint::{DELTA_FORMAT, delta, save_safetensors};
 use crate::cli::convert::{Dtype, Packing, write_generator};
 use crate::cli::printer::Printer;
 use crate::error::{Error, Result};
-use crate::models::{self, GeneratorFiles, Origin};
+use crate::models::{GeneratorFiles, Origin};
 use crate::run_dir::RunDir;
 use crate::stylegan2::Generator;
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind};
+use tch::Kind;
 
 /// safetensors or rosinality's checkpoint.
 pub(super) fn write_whole(job: &Job<'_>, printer: &Printer) -> Result<Written> {
@@ -18,8 +18,7 @@ pub(super) fn write_whole(job: &Job<'_>, printer: &Printer) -> Result<Written> {
     let pt = job.args.format == Format::Pt;
     let packing = if pt { Packing::Pt } else { Packing::Safetensors };
     write_generator(&job.stored, packing, job.out, dtype, printer)?;
-    let (again, _) =
-        models::open_generator_of_class(job.out, job.generator.class(), Kind::Float, Device::Cpu)?;
+    let (again, _) = job.open(job.out)?;
     let (before, after) = (job.images(&job.generator)?.0, job.images(&again)?.0);
     let name = python_name(job.out);
     let (what, format, python) = if pt {
@@ -86,12 +85,7 @@ pub(super) fn write_delta(job: &Job<'_>, printer: &Printer) -> Result<Written> {
     // Read back upon its base: every tensor, bit for bit.
     let mut together = files.clone();
     together.deltas.push(job.out.to_path_buf());
-    let (again, _) = models::open_generator_of_class(
-        &together,
-        job.generator.class(),
-        Kind::Float,
-        Device::Cpu,
-    )?;
+    let (again, _) = job.open(&together)?;
     let wrong = delta(&job.generator.tensors(), &again.tensors())?;
     if let Some(name) = wrong.keys().next() {
         return Err(Error::file(
@@ -123,11 +117,9 @@ pub(super) fn write_delta(job: &Job<'_>, printer: &Printer) -> Result<Written> {
 
 /// The generator that is the rest: the one asked for, or what the run says it began with.
 fn base(job: &Job<'_>) -> Result<(GeneratorFiles, Generator, Origin)> {
-    let class = job.generator.class();
     if let Some(asked) = &job.args.base {
         let files = builtin::resolve_generator(asked)?;
-        let (generator, origin) =
-            models::open_generator_of_class(&files, class, Kind::Float, Device::Cpu)?;
+        let (generator, origin) = job.open(&files)?;
         return Ok((files, generator, origin));
     }
     let about = |key: &str| job.stored.origin.metadata.get(key);
@@ -141,8 +133,7 @@ fn base(job: &Job<'_>) -> Result<(GeneratorFiles, Generator, Origin)> {
     let run = RunDir::open(&job.args.what).and_then(|run| run.read_config()).ok();
     let asked = run.map_or_else(|| path.clone(), |(config, _)| config.generator);
     let files = builtin::resolve_recorded(&PathBuf::from(path), &asked)?;
-    let (generator, origin) =
-        models::open_generator_of_class(&files, class, Kind::Float, Device::Cpu)?;
+    let (generator, origin) = job.open(&files)?;
     if origin.sha256 != *hash {
         return Err(Error::file_hint(
             Path::new(path),

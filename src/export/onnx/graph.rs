@@ -27,11 +27,11 @@ pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
     b.weight(EPSILON, &Tensor::from_slice(&[1e-8_f32]))?;
     b.weight("gain", &Tensor::from_slice(&[SQRT_2 as f32]))?;
     b.integers("planes", &[2, 3], false);
-    if let Some(bound) = form.clamp {
-        b.weight("lowest", &Tensor::from(-bound as f32))?;
-        b.weight("highest", &Tensor::from(bound as f32))?;
-    }
     b.weight("rgb_kernel", &form.kernel_for(3))?;
+    if let Some(bound) = form.clamp {
+        b.weight("lowest", &Tensor::from(-bound))?;
+        b.weight("highest", &Tensor::from(bound))?;
+    }
     for i in 0..form.num_styles {
         b.integers(&format!("index_{i}"), &[i], true);
         b.node(
@@ -115,11 +115,12 @@ fn styled_convolution(
     }
     let bias = b.weight(&format!("{name}.bias"), &layer.bias)?;
     x = b.node("Add", &format!("{name}.biased"), &[&x, &bias], vec![]);
-    x = b.node("LeakyRelu", &format!("{name}.out"), &[&x], vec![float("alpha", LRELU_SLOPE)]);
-    Ok(clamped(b, form, x))
+    let slope = vec![float("alpha", LRELU_SLOPE)];
+    let out = b.node("LeakyRelu", &format!("{name}.out"), &[&x], slope);
+    Ok(clamped(b, form, out))
 }
 
-/// Within ±[`Form::clamp`], if there is one.
+/// What a layer puts out, within its bounds if it has any.
 fn clamped(b: &mut Builder, form: &Form, x: String) -> String {
     match form.clamp {
         Some(_) => b.node("Clip", &format!("{x}.clamped"), &[&x, "lowest", "highest"], vec![]),

@@ -53,11 +53,11 @@ fn operator(node: &NodeProto, inputs: &[Tensor]) -> Option<Tensor> {
         ("Mul", [a, b]) => a * b,
         ("Div", [a, b]) => a / b,
         ("Sqrt", [x]) => x.sqrt(),
+        ("Clip", [x, low, high]) => x.clamp(low.double_value(&[]), high.double_value(&[])),
         ("LeakyRelu", [x]) => {
             let slope = f64::from(attribute("alpha")?.f?);
             x.clamp_min(0.0) + x.clamp_max(0.0) * slope
         }
-        ("Clip", [x, low, high]) => x.clamp_tensor(Some(low), Some(high)),
         ("ReduceMean", [x]) => x.mean_dim(ints("axes")?, int("keepdims")? == 1, x.kind()),
         ("Gather", [x, index]) => x.select(int("axis")?, index.int64_value(&[])),
         ("Unsqueeze", [x, axes]) => {

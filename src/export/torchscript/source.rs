@@ -93,7 +93,7 @@ fn synthesis(form: &Form, put: &mut impl FnMut(String, &Tensor) -> String) -> St
                 let weight = put(format!("{name}_weight"), weight);
                 let rgb = conv(&scaled, &weight, 0, 1);
                 line(&mut code, &format!("rgb = torch.add({rgb}, {bias})"));
-                clamp(&mut code, "rgb", form.clamp);
+                clamped(&mut code, "rgb", form.clamp);
                 if begun {
                     let larger = transposed("image", "self.rgb_kernel", 1, 3);
                     line(&mut code, &format!("image = torch.add({larger}, rgb)"));
@@ -121,23 +121,23 @@ fn synthesis(form: &Form, put: &mut impl FnMut(String, &Tensor) -> String) -> St
                     line(&mut code, &format!("x = torch.add(x, {noise})"));
                 }
                 line(&mut code, &format!("x = {}", leaky(&format!("torch.add(x, {bias})"))));
-                clamp(&mut code, "x", form.clamp);
+                clamped(&mut code, "x", form.clamp);
             }
         }
     }
     code
 }
 
-fn clamp(code: &mut String, value: &str, bound: Option<f64>) {
-    if let Some(bound) = bound {
-        let (low, high) = (float(-bound), float(bound));
-        line(code, &format!("{value} = torch.clamp({value}, {low}, {high})"));
-    }
-}
-
 fn line(code: &mut String, text: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(code, "    {text}");
+}
+
+fn clamped(code: &mut String, name: &str, bound: Option<f64>) {
+    if let Some(bound) = bound {
+        let (low, high) = (float(-bound), float(bound));
+        line(code, &format!("{name} = torch.clamp({name}, {low}, {high})"));
+    }
 }
 
 /// `[N, C]` as `[N, C, 1, 1]`.
