@@ -71,6 +71,12 @@ for name in "generator32", "generator64":
     tensors = load_file(work / f"{name}.safetensors")
     assert all(torch.equal(tensor, ours["g_ema"].get(key, ours["latent_avg"])) for key, tensor in tensors.items())
 
+# A class and a clamp, as NVIDIA's definition has them.
+expected = load_file(golden / "nvidia" / "expected.safetensors")
+for name, image in ("class", "image_class_2"), ("clamp", "image_clamp"):
+    script = torch.jit.load(work / f"{name}-torchscript.pt")
+    networks(name, expected["z"], script.w_plus(expected["z"]), expected[image], expected[image])
+
 half = torch.load(work / "half.pt", weights_only=True)["g_ema"]
 full = torch.load(golden / "generator32/generator.pt", weights_only=True)["g_ema"]
 assert all(t.dtype == torch.float16 and torch.equal(t, full[key].half()) for key, t in half.items())

@@ -85,6 +85,13 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<()> {
             not_itself(files.deltas.iter().chain([&files.base]), &args.output)?;
             let mut stored = models::read_generator(&files, None)?;
             if args.estimate_latent_avg && !stored.tensors.contains_key("latent_avg") {
+                if stored.config.classes > 0 {
+                    return Err(Error::request(
+                        "the average style of a generator with classes is another one for each",
+                        "leave out `--estimate-latent-avg`",
+                    )
+                    .into());
+                }
                 let generator = generator_of(&stored)?;
                 stored.tensors.insert("latent_avg".into(), generator.latent_avg().shallow_clone());
                 printer.info("`latent_avg` is the mean over 4,096 seeded codes");
@@ -173,7 +180,7 @@ pub(super) fn write_generator(
                     "rosinality's code knows no classes: it will not load this file, nada does",
                 );
             }
-            if metadata.contains_key("conv_clamp") {
+            if config.conv_clamp.is_some() {
                 printer
                     .warn("rosinality's code does not clamp convolutions as this generator's did");
             }
@@ -223,7 +230,9 @@ fn same_tensors(
 fn generator_of(stored: &StoredGenerator) -> Result<Generator> {
     let tensors =
         catch("reading the generator", || Ok(copy_map(&stored.tensors, Device::Cpu, Kind::Float)))?;
-    Generator::new(stored.config.clone(), tensors)
+    // Any class will do: what is asked of it here does not depend on one.
+    let class = (stored.config.classes > 0).then_some(0);
+    Generator::of_class(stored.config.clone(), tensors, class)
 }
 
 fn copy(tensors: &TensorMap) -> TensorMap {

@@ -157,20 +157,19 @@ pub fn class_of(metadata: &BTreeMap<String, String>, path: &Path) -> Result<Opti
 /// How a delta can be used: its metadata say where its base was.
 fn where_its_base_is(delta: &Checkpoint) -> String {
     let path = delta.path.display();
+    let beside = "use the `generator.safetensors` beside it";
     let about = |key: &str| delta.metadata.get(key);
     let (base, hash) = (about("base"), about("base_sha256"));
     let there = base.filter(|base| {
         checkpoint::sha256(base).is_ok_and(|found| hash.is_some_and(|hash| *hash == found))
     });
     match (there, base) {
-        (Some(base), _) => format!("name its base, too: `{base}+{path}`"),
+        (Some(base), _) => format!("name its base, too, `{base}+{path}`, or {beside}"),
         (None, Some(base)) => format!(
-            "name its base, too: `BASE+{path}`, where BASE is what was `{base}` (sha256 {})",
+            "name its base, too, `BASE+{path}`, where BASE is what was `{base}` (sha256 {}), or {beside}",
             hash.map_or("unknown", String::as_str)
         ),
-        (None, None) => {
-            "use the `generator.safetensors` beside it, or the folder of the run".into()
-        }
+        (None, None) => beside.into(),
     }
 }
 

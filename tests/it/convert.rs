@@ -174,6 +174,60 @@ fn a_clip_gets_openais_names_and_its_whole_token_table() {
 }
 
 #[test]
+fn a_published_clip_takes_its_configuration_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (golden_path("clip_names", "hf"), folder.path().join("own.safetensors"));
+    let ran = nada(folder.path(), &["convert", text(&from), "own.safetensors"]).done();
+    assert_eq!(ran.stderr, "");
+    let open = |path: &Path| models::open_clip(path, Kind::Float, Device::Cpu).unwrap().0;
+    let (before, after) = (open(&from.join("model.safetensors")), open(&to));
+    assert_eq!(before.config(), after.config());
+    let images = &golden("clip_names", "io.safetensors")["images"];
+    assert!(before.encode_image(images).equal(&after.encode_image(images)));
+}
+
+#[test]
+fn the_generator_in_an_encoders_file_becomes_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = golden_path("psp_gradual", "checkpoint.pt");
+    for (from, to) in
+        [(text(&from), "a.safetensors"), ("a.safetensors", "b.pt"), ("b.pt", "c.safetensors")]
+    {
+        nada(folder.path(), &["convert", from, to]).done();
+    }
+    let whole = rosinality(&read(&from));
+    assert_same(&whole, &read(&folder.path().join("a.safetensors")));
+    assert_same(&whole, &read(&folder.path().join("c.safetensors")));
+}
+
+#[test]
+fn nvidias_pickles_survive_the_chain_with_what_no_tensor_tells() {
+    for file in ["ada_2_layers.pkl", "sg3_clamp.pkl", "tensorflow.pkl"] {
+        let folder = tempfile::tempdir().unwrap();
+        let from = golden_path("nvidia", file);
+        for (from, to) in
+            [(text(&from), "a.safetensors"), ("a.safetensors", "b.pt"), ("b.pt", "c.safetensors")]
+        {
+            nada(folder.path(), &["convert", from, to]).done();
+        }
+        let last = folder.path().join("c.safetensors");
+        assert_same(&rosinality(&read(&from)), &read(&last));
+        let config =
+            |path: &Path| models::read_generator(&GeneratorFiles::from(path), None).unwrap().config;
+        assert_eq!(config(&from), config(&last), "{file}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let classes = golden_path("nvidia", "ada_classes.pkl");
+    nada(folder.path(), &["convert", text(&classes), "c.safetensors"]).done();
+    assert_same(&rosinality(&read(&classes)), &read(&folder.path().join("c.safetensors")));
+    let ran = nada(folder.path(), &["convert", text(&classes), "c.pt"]).done();
+    assert!(ran.stderr.contains("rosinality's code knows no classes"), "{}", ran.stderr);
+    let estimated = ["convert", text(&classes), "d.safetensors", "--estimate-latent-avg"];
+    let has = read(&classes).contains_key("latent_avg");
+    assert_eq!(nada(folder.path(), &estimated).code, if has { 0 } else { 2 });
+}
+
+#[test]
 fn refusals_name_the_remedy_and_leave_everything_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let golden = golden_path("generator32", "generator.safetensors");

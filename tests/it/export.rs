@@ -106,6 +106,41 @@ fn onnx_graphs_make_the_recorded_images_for_any_batch() {
 }
 
 #[test]
+fn classes_and_clamping_are_worked_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = golden("nvidia", "expected.safetensors");
+    let cases: [(&str, Option<i64>, &str, &str); 4] = [
+        ("sg3_clamp.pkl", None, "z", "image_clamp"),
+        ("ada_classes.pkl", Some(0), "z", "image_class_0"),
+        ("ada_classes.pkl", Some(2), "z", "image_class_2"),
+        ("ada_widths.pkl", None, "z_widths", "image_widths"),
+    ];
+    for (file, class, z, name) in cases {
+        let path = golden_path("nvidia", file);
+        let opened = models::open_generator_of_class(path, class, Kind::Float, Device::Cpu);
+        let form = Form::of(&opened.unwrap().0, FormNoise::Stored);
+        let at = |name: &str| folder.path().join(name);
+        torchscript::save(&at("g.pt"), &form, 1.0, &BTreeMap::new()).unwrap();
+        let image = torchscript::Loaded::open(&at("g.pt")).unwrap().forward(&expected[z]).unwrap();
+        assert_close(name, &image, &expected[name], 0.0, 1e-4);
+        onnx::save_mapping(&at("m.onnx"), &form, 1.0, &BTreeMap::new()).unwrap();
+        onnx::save_synthesis(&at("s.onnx"), &form, &BTreeMap::new()).unwrap();
+        let run = |file: &str, input: &str, value: Tensor| {
+            let graph = onnx::Loaded::open(&at(file)).unwrap();
+            graph.run(TensorMap::from([(input.to_owned(), value)])).unwrap()
+        };
+        let image = run("s.onnx", "w_plus", run("m.onnx", "z", expected[z].shallow_clone()));
+        assert_close(name, &image, &expected[name], 0.0, 1e-4);
+    }
+    let classes = golden_path("nvidia", "ada_classes.pkl").display().to_string();
+    let export = ["export", &classes, "--format", "onnx", "--out", "c.onnx"];
+    nada(folder.path(), &export).refused(2, &["--class"]);
+    nada(folder.path(), &[&export[..], &["--class", "1"]].concat()).done();
+    let card = std::fs::read_to_string(folder.path().join("c.onnx.md")).unwrap();
+    assert!(card.contains("| Class | 1 |"), "{card}");
+}
+
+#[test]
 fn an_onnx_file_says_its_opset_and_leaves_the_batch_free() {
     use prost::Message;
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use super::{Job, Written, agree, difference, mapping_file, python_name};
 use crate::error::Result;
 use crate::export::form::Form;
 use crate::export::{onnx, torchscript};
+use crate::models;
 use crate::torch::TensorMap;
 use std::collections::BTreeMap;
 
@@ -81,15 +82,18 @@ pub(super) fn write_onnx(job: &Job<'_>) -> Result<Written> {
 }
 
 fn settings(job: &Job<'_>, truncation: &str) -> Vec<(&'static str, String)> {
-    vec![
+    let mut settings = vec![
         ("Truncation", format!("ψ {}, {truncation}", job.psi())),
         ("Noise", job.noise().name().to_owned()),
-    ]
+    ];
+    settings.extend(job.generator.class().map(|class| ("Class", class.to_string())));
+    settings
 }
 
 fn metadata(job: &Job<'_>) -> BTreeMap<String, String> {
     let mut metadata = job.stored.origin.metadata.clone();
     metadata.remove("torch.version");
+    metadata.extend(models::generator_metadata(&job.generator));
     metadata.insert("generator_sha256".into(), job.stored.origin.sha256.clone());
     metadata.insert("truncation".into(), job.psi().to_string());
     metadata.insert("noise".into(), job.noise().name().to_owned());
