@@ -1,6 +1,7 @@
 //! What ships with the program, found from any working directory: presets (inside the binary) and models (beside it).
 
 use crate::error::{Error, Result, near_names};
+use crate::fetch;
 use crate::run_dir::RunDir;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -100,17 +101,21 @@ fn models_in(folder: Option<&Path>) -> Vec<Shipped> {
     models
 }
 
-/// The file of a generator: a shipped name (`./NAME` means a file of that name), a file, or the folder of a finished
-/// run.
+/// The file of a generator: a shipped name (`./NAME` means a file of that name), a file, the folder of a finished run,
+/// or the name of a file in the models folder, see [`models_dir`]: what `nada fetch` brought.
 ///
 /// # Errors
 /// [`Error::Request`] for a name or file that does not exist (with the shipped names), for a folder that is no run, and
 /// for a run that has not finished.
 pub fn resolve_generator(name_or_path: &str) -> Result<PathBuf> {
-    resolve_generator_in(name_or_path, checkpoints_dir().as_deref())
+    resolve_generator_in(name_or_path, models_dir(None).as_deref(), checkpoints_dir().as_deref())
 }
 
-fn resolve_generator_in(asked: &str, folder: Option<&Path>) -> Result<PathBuf> {
+fn resolve_generator_in(
+    asked: &str,
+    models: Option<&Path>,
+    folder: Option<&Path>,
+) -> Result<PathBuf> {
     let shipped = models_in(folder);
     let names: Vec<&str> = shipped.iter().filter(|m| !m.is_clip).map(|m| m.name.as_str()).collect();
     if let Some(model) = shipped.iter().find(|m| !m.is_clip && m.name == asked) {
@@ -136,6 +141,10 @@ fn resolve_generator_in(asked: &str, folder: Option<&Path>) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path.into());
     }
+    if let Some(file) = fetched_file(asked, models) {
+        return Ok(file);
+    }
+    can_be_fetched(asked, fetch::Kind::Generator)?;
     let near = did_you_mean(asked, names.iter().copied());
     Err(Error::request(
         format!("`{asked}` is no shipped generator, and there is no such file or run{near}"),
@@ -144,7 +153,7 @@ fn resolve_generator_in(asked: &str, folder: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// The file of a CLIP model: a shipped name (`./NAME` means a file of that name), a file, or one of OpenAI's names
-/// (`ViT-B/32`, `RN50` …) whose file lies in the models folder, see [`models_dir`].
+/// (`ViT-B/32`, `RN50` …) or that of `nada fetch`, whose file lies in the models folder, see [`models_dir`].
 ///
 /// # Errors
 /// [`Error::Request`]: for one of OpenAI's models that is not there, with the paths that were tried and where the file
@@ -177,6 +186,10 @@ fn resolve_clip_in(
     if let Some((name, stem, hub)) = OPENAI_CLIP.iter().find(|(n, ..)| plain(n) == plain(asked)) {
         return openai_file(name, stem, *hub, models);
     }
+    if let Some(file) = fetched_file(asked, models) {
+        return Ok(file);
+    }
+    can_be_fetched(asked, fetch::Kind::Clip)?;
     let clips: Vec<&str> = shipped.iter().filter(|m| m.is_clip).map(|m| m.name.as_str()).collect();
     let known = clips.iter().copied().chain(OPENAI_CLIP.iter().map(|(name, ..)| *name));
     let near = did_you_mean(asked, known);
@@ -217,9 +230,36 @@ fn openai_file(
             quoted(tried.iter().map(String::as_str))
         ),
         format!(
-            "fetch `{stem}.pt` from the address listed under `{name}` in https://github.com/openai/CLIP/blob/main/clip/clip.py{hub}, and put it there; `--models-dir DIR` or `NADA_MODELS` name another folder"
+            "`nada fetch {name}` gets it; or fetch `{stem}.pt` from the address listed under `{name}` in https://github.com/openai/CLIP/blob/main/clip/clip.py{hub}, and put it there; `--models-dir DIR` or `NADA_MODELS` name another folder"
         ),
     ))
+}
+
+/// The endings of weights in the models folder, in the order in which they are looked for.
+const WEIGHTS: [&str; 3] = ["safetensors", "pt", "pkl"];
+
+/// The file in the models folder that `nada fetch NAME` made, or that somebody put there under such a name.
+fn fetched_file(asked: &str, models: Option<&Path>) -> Option<PathBuf> {
+    let stem =
+        fetch::find(asked).map_or_else(|_| asked.to_owned(), |weights| fetch::stem(&weights.name));
+    // A name, not a path that leads elsewhere.
+    if stem.is_empty() || stem.contains(['/', '\\']) || stem.starts_with('.') {
+        return None;
+    }
+    let tried =
+        WEIGHTS.iter().map(|extension| models.map(|m| m.join(format!("{stem}.{extension}"))));
+    tried.flatten().find(|file| file.is_file())
+}
+
+/// An error that says how to get it, if `asked` is in the table of `nada fetch`.
+fn can_be_fetched(asked: &str, kind: fetch::Kind) -> Result<()> {
+    match fetch::find(asked) {
+        Ok(weights) if weights.kind == kind => Err(Error::request(
+            format!("the weights of `{}` are not there yet", weights.name),
+            format!("`nada fetch {}` gets them", weights.name),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The folder of models that the user has fetched: `asked` (`--models-dir`), else `$NADA_MODELS`, else `nada/models`
@@ -335,7 +375,7 @@ mod tests {
     #[test]
     fn a_generator_is_a_shipped_name_a_file_or_a_finished_run() {
         let folder = shipped();
-        let resolve = |asked: &str| resolve_generator_in(asked, Some(folder.path()));
+        let resolve = |asked: &str| resolve_generator_in(asked, None, Some(folder.path()));
         assert_eq!(resolve("faces64").unwrap(), folder.path().join(SIGN));
         let file = folder.path().join("README.md");
         assert_eq!(resolve(file.to_str().unwrap()).unwrap(), file);
@@ -355,15 +395,15 @@ mod tests {
     #[test]
     fn an_unknown_generator_is_told_with_the_shipped_names() {
         let folder = shipped();
-        let message = text(&resolve_generator_in("face64", Some(folder.path())).unwrap_err());
+        let message = text(&resolve_generator_in("face64", None, Some(folder.path())).unwrap_err());
         assert!(
             message.contains("there is no such file or run; did you mean `faces64`?"),
             "{message}"
         );
         assert!(message.ends_with("the shipped generators are `faces64`"), "{message}");
         // A CLIP is no generator.
-        assert!(resolve_generator_in("clip-rn", Some(folder.path())).is_err());
-        let message = text(&resolve_generator_in("faces64", None).unwrap_err());
+        assert!(resolve_generator_in("clip-rn", None, Some(folder.path())).is_err());
+        let message = text(&resolve_generator_in("faces64", None, None).unwrap_err());
         assert!(message.contains("NADA_CHECKPOINTS"), "{message}");
     }
 
@@ -392,6 +432,30 @@ mod tests {
         assert!(
             text(&resolve(folder.path().to_str().unwrap()).unwrap_err()).contains("is a folder")
         );
+    }
+
+    #[test]
+    fn what_was_fetched_is_found_by_its_name() {
+        let (folder, models) = (shipped(), tempfile::tempdir().unwrap());
+        let generator =
+            |asked: &str| resolve_generator_in(asked, Some(models.path()), Some(folder.path()));
+        let message = text(&generator("FFHQ").unwrap_err());
+        assert!(message.contains("`ffhq` are not there yet / `nada fetch ffhq`"), "{message}");
+        let file = models.path().join("ffhq.pkl");
+        touch(&file);
+        assert_eq!(generator("FFHQ").unwrap(), file);
+        // One that somebody put there.
+        touch(&models.path().join("mine.pt"));
+        assert!(generator("mine").unwrap().ends_with("mine.pt"));
+        for asked in ["../mine", "", ".", "a/mine"] {
+            assert!(generator(asked).is_err() || asked == ".", "{asked}");
+        }
+        let clip = |asked: &str| resolve_clip_in(asked, Some(models.path()), Some(folder.path()));
+        let message = text(&clip("hf-ViT-B/32").unwrap_err());
+        assert!(message.contains("`nada fetch hf-ViT-B/32` gets them"), "{message}");
+        touch(&models.path().join("hf-ViT-B-32.pt"));
+        assert!(clip("hf-ViT-B/32").unwrap().ends_with("hf-ViT-B-32.pt"));
+        assert!(text(&clip("RN50").unwrap_err()).contains("`nada fetch RN50` gets it"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod clip;
 pub mod config;
 pub mod error;
 pub mod evaluate;
+pub mod fetch;
 pub mod imaging;
 pub mod models;
 pub mod rng;

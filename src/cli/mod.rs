@@ -6,6 +6,7 @@
 mod adapt;
 mod compare;
 mod evaluate;
+mod fetch;
 mod generate;
 mod inspect;
 mod outputs;
@@ -64,6 +65,8 @@ enum Command {
     Score(score::ScoreArgs),
     /// Say what a file of weights or a run holds
     Inspect(inspect::InspectArgs),
+    /// Bring well-known public weights into the models folder
+    Fetch(fetch::FetchArgs),
     /// List the presets, or print one
     Presets(presets::PresetsArgs),
     /// Print a script that completes commands in a shell
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args, &printer),
         Command::Score(args) => score::run(&args, &printer),
         Command::Inspect(args) => inspect::run(&args, &printer),
+        Command::Fetch(args) => fetch::run(&args, &printer),
         Command::Presets(args) => presets::run(&args, &printer),
         Command::Completions { shell } => completions(shell, &printer),
     };

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "error",
             "evaluate",
+            "fetch",
             "imaging",
             "models",
             "rng",
@@ -34,7 +35,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "run_dir",
         &["adapt", "atomic", "checkpoint", "config", "error", "imaging", "stylegan2", "torch"],
     ),
-    ("builtin", &["error", "run_dir"]),
+    // A name that is not there may be one that can be fetched.
+    ("builtin", &["error", "fetch", "run_dir"]),
+    ("fetch", &["atomic", "checkpoint", "error"]),
     // The place where files and networks meet.
     ("models", &["checkpoint", "clip", "error", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
