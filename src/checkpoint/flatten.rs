@@ -16,9 +16,11 @@ use tch::Kind;
 /// Dictionaries inside dictionaries; optimiser states are 4 deep, TorchScript modules some 12.
 const MAX_DEPTH: usize = 64;
 /// Values looked at. A value that contains itself many times over stops here.
-const MAX_VISITS: usize = 1_000_000;
-/// Characters of all names together, for keys that are long and deep.
-const MAX_NAMES: usize = 64 << 20;
+const MAX_VISITS: usize = 250_000;
+/// Bytes of all names, descriptions and shapes together, for keys that are long and deep.
+const MAX_NAMES: usize = 32 << 20;
+/// Characters of a storage's key; torch writes numbers. A long one would be copied for each tensor that uses it.
+const MAX_KEY: usize = 256;
 
 /// Tensors and the rest of a pickle, by name.
 #[derive(Default)]
@@ -46,17 +48,18 @@ impl StorageRef {
         if pickle.text(tag) != Some("storage") {
             return None;
         }
+        let short = |id: Id| pickle.text(id).filter(|key| key.len() <= MAX_KEY).map(str::to_owned);
         let view = match rest.first() {
             Some(&view) => match pickle.items(view) {
                 Some(&[key, offset, length]) => {
-                    Some((pickle.text(key)?.to_owned(), pickle.int(offset)?, pickle.int(length)?))
+                    Some((short(key)?, pickle.int(offset)?, pickle.int(length)?))
                 }
                 _ => None,
             },
             None => None,
         };
         Some(Self {
-            key: pickle.text(key)?.to_owned(),
+            key: short(key)?,
             kind: storage_kind(pickle.class_name(class)?),
             numel: pickle.int(numel)?,
             view,
@@ -183,6 +186,7 @@ impl Walk<'_> {
         {
             return match self.tensor(object, class, 0) {
                 Ok(Built::Tensor(entry)) => {
+                    self.letters += 24 * entry.shape().len();
                     let name = if name.is_empty() { "tensor".into() } else { name };
                     if self.named.entries.insert(name.clone(), entry).is_some() {
                         return Err(self.twice(&name));
@@ -225,6 +229,7 @@ impl Walk<'_> {
     }
 
     fn other(&mut self, name: String, what: String) -> Result<()> {
+        self.letters += what.len();
         if self.named.others.insert(name.clone(), what).is_some() {
             return Err(self.twice(&name));
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapt_run;
+mod attacks;
 mod bad_input;
 mod cards;
 mod checkpoint;
@@ -20,8 +21,10 @@ mod nada;
 mod ops;
 mod pil;
 mod preprocess;
+mod raw_zip;
 mod readme;
 mod run_dir;
 mod token_table;
 mod tokenizer;
+mod twins;
 mod vocabulary;
