@@ -49,9 +49,21 @@ pub fn write_with(
     fill(part.as_file_mut())?;
     part.as_file().sync_all().while_doing("write", asked)?;
     part.persist(&path).map_err(|e| e.error).while_doing("write", asked)?;
-    // The new name itself must reach the disk; systems that cannot open folders do without.
+    sync_folder_of(&path)
+}
+
+/// Puts the new name of a file on the disk; systems that cannot open folders do without.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<()> {
     #[cfg(unix)]
-    File::open(&folder).and_then(|folder| folder.sync_all()).while_doing("write", &folder)?;
+    {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        File::open(folder).and_then(|folder| folder.sync_all()).while_doing("write", folder)?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What ships with the program, found from any working directory: presets (inside the binary) and models (beside it).
 
 use crate::error::{Error, Result, near_names};
+use crate::fetch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,7 @@ fn models_in(folder: Option<&Path>) -> Vec<Shipped> {
 }
 
 /// The file of a CLIP model: a shipped name (`./NAME` means a file of that name), a file, or one of OpenAI's names
-/// (`ViT-B/32`, `RN50` …) whose file lies in the models folder, see [`models_dir`].
+/// (`ViT-B/32`, `RN50` …) or that of `nada fetch`, whose file lies in the models folder, see [`models_dir`].
 ///
 /// # Errors
 /// [`Error::Request`]: for one of OpenAI's models that is not there, with the paths that were tried and where the file
@@ -143,6 +144,10 @@ fn resolve_clip_in(
     if let Some((name, stem, hub)) = OPENAI_CLIP.iter().find(|(n, ..)| plain(n) == plain(asked)) {
         return openai_file(name, stem, *hub, models);
     }
+    if let Some(file) = fetched_file(asked, models) {
+        return Ok(file);
+    }
+    can_be_fetched(asked, fetch::Kind::Clip)?;
     let clips: Vec<&str> = shipped.iter().filter(|m| m.is_clip).map(|m| m.name.as_str()).collect();
     let known = clips.iter().copied().chain(OPENAI_CLIP.iter().map(|(name, ..)| *name));
     let near = did_you_mean(asked, known);
@@ -194,9 +199,36 @@ fn openai_file(
             quoted(tried.iter().map(String::as_str))
         ),
         format!(
-            "fetch `{stem}.pt` from the address listed under `{name}` in https://github.com/openai/CLIP/blob/main/clip/clip.py{hub}, and put it there; `--models-dir DIR` or `NADA_MODELS` name another folder"
+            "`nada fetch {name}` gets it; or fetch `{stem}.pt` from the address listed under `{name}` in https://github.com/openai/CLIP/blob/main/clip/clip.py{hub}, and put it there; `--models-dir DIR` or `NADA_MODELS` name another folder"
         ),
     ))
+}
+
+/// The endings of weights in the models folder, in the order in which they are looked for.
+const WEIGHTS: [&str; 3] = ["safetensors", "pt", "pkl"];
+
+/// The file in the models folder that `nada fetch NAME` made, or that somebody put there under such a name.
+fn fetched_file(asked: &str, models: Option<&Path>) -> Option<PathBuf> {
+    let stem =
+        fetch::find(asked).map_or_else(|_| asked.to_owned(), |weights| fetch::stem(&weights.name));
+    // A name, not a path that leads elsewhere.
+    if stem.is_empty() || stem.contains(['/', '\\']) || stem.starts_with('.') {
+        return None;
+    }
+    let tried =
+        WEIGHTS.iter().map(|extension| models.map(|m| m.join(format!("{stem}.{extension}"))));
+    tried.flatten().find(|file| file.is_file())
+}
+
+/// An error that says how to get it, if `asked` is in the table of `nada fetch`.
+fn can_be_fetched(asked: &str, kind: fetch::Kind) -> Result<()> {
+    match fetch::find(asked) {
+        Ok(weights) if weights.kind == kind => Err(Error::request(
+            format!("the weights of `{}` are not there yet", weights.name),
+            format!("`nada fetch {}` gets them", weights.name),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The folder of models that the user has fetched: `asked` (`--models-dir`), else `$NADA_MODELS`, else `nada/models`
@@ -254,6 +286,7 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::generator::{Folders, resolve_generator_in};
     use super::*;
     use crate::config::layering::Layered;
 
@@ -335,6 +368,30 @@ mod tests {
         assert!(
             text(&resolve(folder.path().to_str().unwrap()).unwrap_err()).contains("is a folder")
         );
+    }
+
+    #[test]
+    fn what_was_fetched_is_found_by_its_name() {
+        let (folder, models) = (shipped(), tempfile::tempdir().unwrap());
+        let folders = Folders { shipped: Some(folder.path()), models: Some(models.path()) };
+        let generator = |asked: &str| resolve_generator_in(asked, folders).map(|files| files.base);
+        let message = text(&generator("FFHQ").unwrap_err());
+        assert!(message.contains("`ffhq` are not there yet / `nada fetch ffhq`"), "{message}");
+        let file = models.path().join("ffhq.pkl");
+        touch(&file);
+        assert_eq!(generator("FFHQ").unwrap(), file);
+        // One that somebody put there.
+        touch(&models.path().join("mine.pt"));
+        assert!(generator("mine").unwrap().ends_with("mine.pt"));
+        for asked in ["../mine", "", ".", "a/mine"] {
+            assert!(generator(asked).is_err() || asked == ".", "{asked}");
+        }
+        let clip = |asked: &str| resolve_clip_in(asked, Some(models.path()), Some(folder.path()));
+        let message = text(&clip("hf-ViT-B/32").unwrap_err());
+        assert!(message.contains("`nada fetch hf-ViT-B/32` gets them"), "{message}");
+        touch(&models.path().join("hf-ViT-B-32.pt"));
+        assert!(clip("hf-ViT-B/32").unwrap().ends_with("hf-ViT-B-32.pt"));
+        assert!(text(&clip("RN50").unwrap_err()).contains("`nada fetch RN50` gets it"));
     }
 
     #[test]

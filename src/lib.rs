@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+pub mod fetch;
 pub mod imaging;
 pub mod invert;
 pub mod models;

@@ -21,9 +21,9 @@ pub(crate) const UNREADABLE: &str = "a tensor that cannot be read";
 /// Dictionaries inside dictionaries; optimiser states are 4 deep, TorchScript modules some 12.
 const MAX_DEPTH: usize = 64;
 /// Values looked at. A value that contains itself many times over stops here.
-const MAX_VISITS: usize = 1_000_000;
-/// Characters of all names together, for keys that are long and deep.
-const MAX_NAMES: usize = 64 << 20;
+const MAX_VISITS: usize = 250_000;
+/// Bytes of all names, descriptions and shapes together, for keys that are long and deep.
+const MAX_NAMES: usize = 32 << 20;
 
 /// Tensors and the rest of a pickle, by name.
 #[derive(Default)]
@@ -187,6 +187,7 @@ impl Walk<'_> {
     fn built(&mut self, name: String, built: Result<Built, Fault>) -> Result<()> {
         match built {
             Ok(Built::Tensor(entry)) => {
+                self.letters += 24 * entry.shape().len();
                 let name = if name.is_empty() { "tensor".into() } else { name };
                 if self.named.entries.insert(name.clone(), entry).is_some() {
                     return Err(self.twice(&name));
@@ -201,6 +202,7 @@ impl Walk<'_> {
     }
 
     fn other(&mut self, name: String, what: String) -> Result<()> {
+        self.letters += what.len();
         if self.named.others.insert(name.clone(), what).is_some() {
             return Err(self.twice(&name));
         }

@@ -10,6 +10,9 @@ use crate::error::Result;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
 use tch::Kind;
 
+/// Bytes of the header. Ten thousand tensors take one and a half million; as JSON it fills many times its length.
+const MAX_HEADER: u64 = 8 << 20;
+
 /// Reads the table; tensors stay in the file.
 pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
     let stated = stated_header(bytes).unwrap_or_default();
@@ -17,6 +20,12 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
         return Err(bytes.damaged(format!(
             "is a safetensors file whose header claims {stated} bytes, but the file has {} in all",
             bytes.len()
+        )));
+    }
+    if stated > MAX_HEADER {
+        return Err(bytes.fault(format!(
+            "is a safetensors file with a header of {stated} bytes, more than {} MiB are not read",
+            MAX_HEADER >> 20
         )));
     }
     let (header, table) = SafeTensors::read_metadata(bytes).map_err(|e| match e {

@@ -3,6 +3,9 @@
 use super::pickle::{Id, Pickle};
 use tch::Kind;
 
+/// Characters of a storage's key; torch writes numbers. A long one would be copied for each tensor that uses it.
+const MAX_KEY: usize = 256;
+
 /// What torch writes in place of a storage: `('storage', class, key, location, numel)`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StorageRef {
@@ -22,17 +25,18 @@ impl StorageRef {
         if pickle.text(tag) != Some("storage") {
             return None;
         }
+        let short = |id: Id| pickle.text(id).filter(|key| key.len() <= MAX_KEY).map(str::to_owned);
         let view = match rest.first() {
             Some(&view) => match pickle.items(view) {
                 Some(&[key, offset, length]) => {
-                    Some((pickle.text(key)?.to_owned(), pickle.int(offset)?, pickle.int(length)?))
+                    Some((short(key)?, pickle.int(offset)?, pickle.int(length)?))
                 }
                 _ => None,
             },
             None => None,
         };
         Some(Self {
-            key: pickle.text(key)?.to_owned(),
+            key: short(key)?,
             kind: storage_kind(pickle.class_name(class)?),
             numel: pickle.int(numel)?,
             view,

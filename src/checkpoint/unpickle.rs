@@ -24,6 +24,9 @@ const MAX_VALUES: usize = 2_000_000;
 const MAX_STACK: usize = 2_000_000;
 /// Opcodes in one pickle.
 const MAX_STEPS: usize = 20_000_000;
+/// Bytes that the values of one pickle may take in memory, roughly. A name that is joined anew by each opcode, or an
+/// object in every second one, would otherwise make a hundred times of a file.
+const MAX_MEMORY: usize = 160 << 20;
 /// Longer texts stay in the file, as bytes: arrays of protocol 2 are written as texts. The largest others known are
 /// the sources in NVIDIA's files, below 100 kB.
 const MAX_TEXT: usize = 1 << 17;
@@ -37,6 +40,7 @@ pub(crate) fn unpickle(bytes: &Bytes, start: usize) -> Result<Pickle> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        memory: 0,
     };
     match machine.run() {
         Ok(root) => Ok(Pickle { values: machine.values, root, end: machine.at }),
@@ -53,6 +57,8 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Bytes taken so far, see [`MAX_MEMORY`].
+    memory: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -286,8 +292,24 @@ impl<'a> Machine<'a> {
         if self.values.len() >= MAX_VALUES {
             return Err(format!("more than {MAX_VALUES} values"));
         }
+        self.spend(match &value {
+            Value::Text(text) | Value::Global(text) => text.len() + 64,
+            Value::Long(bytes) => bytes.len() + 64,
+            Value::Tuple(ids) | Value::List(ids) | Value::Set(ids) => ids.len() * 4 + 48,
+            Value::Dict(pairs) => pairs.len() * 8 + 48,
+            Value::Object(_) => 128,
+            _ => 32,
+        })?;
         self.values.push(value);
         Ok((self.values.len() - 1) as Id)
+    }
+
+    fn spend(&mut self, bytes: usize) -> Step<()> {
+        self.memory = self.memory.saturating_add(bytes);
+        if self.memory > MAX_MEMORY {
+            return Err(format!("its values would fill more than {} MiB", MAX_MEMORY >> 20));
+        }
+        Ok(())
     }
 
     fn push(&mut self, value: Value) -> Step<()> {
@@ -333,6 +355,8 @@ impl<'a> Machine<'a> {
 
     fn extend(&mut self, items: Vec<Id>) -> Step<()> {
         let target = self.top()?;
+        // A vector that grows has up to twice the room that it needs.
+        self.spend(items.len() * 8 + 8)?;
         match &mut self.values[target as usize] {
             Value::List(list) | Value::Set(list) => list.extend(items),
             Value::Object(object) => object.items.extend(items),
@@ -343,6 +367,7 @@ impl<'a> Machine<'a> {
 
     fn set(&mut self, pairs: Vec<(Id, Id)>) -> Step<()> {
         let target = self.top()?;
+        self.spend(pairs.len() * 16 + 16)?;
         match &mut self.values[target as usize] {
             Value::Dict(dict) => dict.extend(pairs),
             Value::Object(object) => object.pairs.extend(pairs),
@@ -356,6 +381,7 @@ impl<'a> Machine<'a> {
         if self.memo.len() >= MAX_STACK {
             return Err(format!("more than {MAX_STACK} names in the memo"));
         }
+        self.spend(32)?;
         self.memo.insert(key, top);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `nada inspect`: what a file of weights or a run holds, without loading it.
 
-use super::printer::{Printer, table};
+use super::printer::{Printer, harmless, table};
 use crate::builtin;
 use crate::checkpoint::{self, Checkpoint, Entry, Named, Network, Salvage};
 use crate::clip;
@@ -81,7 +81,7 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
             facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
         serde_json::to_string_pretty(&Value::Object(map))?
     } else {
-        shown(&facts)
+        harmless(&shown(&facts)).into_owned()
     };
     printer.data(&text)?;
     broken.map_or(Ok(()), |error| Err(error.into()))

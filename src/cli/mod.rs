@@ -8,6 +8,7 @@ mod compare;
 mod convert;
 mod evaluate;
 mod export;
+mod fetch;
 mod generate;
 mod inspect;
 mod outputs;
@@ -70,6 +71,8 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Write a generator for other programs: ONNX, TorchScript, a delta …
     Export(export::ExportArgs),
+    /// Bring well-known public weights into the models folder
+    Fetch(fetch::FetchArgs),
     /// List the presets, or print one
     Presets(presets::PresetsArgs),
     /// Print a script that completes commands in a shell
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args, &printer),
         Command::Convert(args) => convert::run(&args, &printer),
         Command::Export(args) => export::run(&args, &printer),
+        Command::Fetch(args) => fetch::run(&args, &printer),
         Command::Presets(args) => presets::run(&args, &printer),
         Command::Completions { shell } => completions(shell, &printer),
     };

@@ -1,6 +1,7 @@
 //! Where words go: stdout for data, stderr for people, and how much of the latter.
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 /// What may be said.
@@ -79,6 +80,7 @@ impl Printer {
     }
 
     fn say(&self, colour: &str, label: &str, text: &str) {
+        let text = harmless(text);
         // Nothing sensible can be done when stderr is closed.
         let mut err = std::io::stderr().lock();
         let _ = match self.colour && !colour.is_empty() {
@@ -86,6 +88,19 @@ impl Printer {
             false => writeln!(err, "{label}{text}"),
         };
     }
+}
+
+/// Control characters written out: names and texts of foreign files must not steer the terminal.
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let written = |c: char| match steers(c) {
+        true => c.escape_default().collect(),
+        false => String::from(c),
+    };
+    text.chars().map(written).collect::<String>().into()
 }
 
 /// Rows in aligned columns, two spaces apart; no spaces at the end of a line.
@@ -104,6 +119,13 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_steers_a_terminal_is_written_out() {
+        let text = "a\u{1b}]0;x\u{7}\u{9b}2J\tb\r\né";
+        assert_eq!(super::harmless(text), "a\\u{1b}]0;x\\u{7}\\u{9b}2J\tb\\r\né");
+        assert_eq!(super::harmless("plain\n"), "plain\n");
+    }
+
     #[test]
     fn columns_are_aligned_and_lines_end_without_spaces() {
         let rows = [vec!["a".into(), "é long".into(), "x".into()], vec!["bcd".into(), "e".into()]];

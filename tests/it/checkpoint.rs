@@ -20,7 +20,7 @@ fn bytes(folder: &str, file: &str) -> Vec<u8> {
 
 /// The message and hint of a refusal, on one line.
 #[track_caller]
-fn refusal(bytes: impl Into<Vec<u8>>) -> String {
+pub(crate) fn refusal(bytes: impl Into<Vec<u8>>) -> String {
     told(checkpoint::open_bytes("x.pt", bytes.into()).unwrap_err())
 }
 
@@ -472,7 +472,7 @@ fn a_flipped_bit_in_the_data_is_found_by_the_checksum() {
 // ---------------------------------------------------------------- attacks
 
 /// An archive of stored members.
-fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let stored =
         zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -484,27 +484,33 @@ fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A torch archive of a pickle and storages.
-fn torch_zip(pickle: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn torch_zip(pickle: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
     let names: Vec<_> = storages.iter().map(|(key, _)| format!("x/data/{key}")).collect();
     let mut members = vec![("x/data.pkl", pickle)];
     members.extend(names.iter().zip(storages).map(|(name, (_, bytes))| (name.as_str(), *bytes)));
     zip(&members)
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-fn int(n: i64) -> Vec<u8> {
+pub(crate) fn int(n: i64) -> Vec<u8> {
     [b"\x8a\x08", &n.to_le_bytes()[..]].concat()
 }
 
-fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
     [b"(".to_vec(), items.concat(), b"t".to_vec()].concat()
 }
 
 /// Opcodes that build a tensor over storage `0`.
-fn tensor(class: &str, numel: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
+pub(crate) fn tensor(
+    class: &str,
+    numel: i64,
+    offset: i64,
+    shape: &[i64],
+    strides: &[i64],
+) -> Vec<u8> {
     let class = format!("ctorch\n{class}\n").into_bytes();
     let storage =
         [tuple(&[text("storage"), class, text("0"), text("cuda:0"), int(numel)]), b"Q".to_vec()]
@@ -516,7 +522,13 @@ fn tensor(class: &str, numel: i64, offset: i64, shape: &[i64], strides: &[i64]) 
 }
 
 /// A torch archive `{"t": tensor}` over 64 bytes.
-fn with_tensor(class: &str, numel: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
+pub(crate) fn with_tensor(
+    class: &str,
+    numel: i64,
+    offset: i64,
+    shape: &[i64],
+    strides: &[i64],
+) -> Vec<u8> {
     let pickle = [
         b"\x80\x02}".to_vec(),
         text("t"),

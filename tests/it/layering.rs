@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "evaluate",
             "export",
+            "fetch",
             "imaging",
             "models",
             "rng",
@@ -35,8 +36,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "run_dir",
         &["adapt", "atomic", "checkpoint", "config", "error", "imaging", "stylegan2", "torch"],
     ),
-    // A name stands for the files of a generator, which `models` opens.
-    ("builtin", &["error", "models", "run_dir"]),
+    // A name stands for the files of a generator, which `models` opens; one that is not there may be fetched.
+    ("builtin", &["error", "fetch", "models", "run_dir"]),
+    ("fetch", &["atomic", "checkpoint", "error"]),
     // The place where files and networks meet.
     ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
     // Files for other programs; the card says where the models came from.

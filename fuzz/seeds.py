@@ -1,0 +1,96 @@
+"""Makes the small files that the fuzz targets start from: python seeds.py, with torch, numpy and safetensors."""
+
+import io
+import pathlib
+import struct
+
+import numpy as np
+import safetensors.torch
+import torch
+
+HERE = pathlib.Path(__file__).parent / "seeds"
+
+
+def put(target, name, data):
+    folder = HERE / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def saved(value, **how):
+    buffer = io.BytesIO()
+    torch.save(value, buffer, **how)
+    return buffer.getvalue()
+
+
+def without_checksums(data):
+    """Sets every CRC-32 to 0, in local headers and in the central directory."""
+    data = bytearray(data)
+    for sign, at in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        place = data.find(sign)
+        while place >= 0:
+            data[place + at : place + at + 4] = bytes(4)
+            place = data.find(sign, place + 4)
+    return bytes(data)
+
+
+def pickle_of(data):
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+        return archive.read(name)
+
+
+class Script(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+def main():
+    torch.manual_seed(0)
+    w = torch.arange(6.0).reshape(2, 3)
+    values = {
+        "dict": {"a": w, "b": {"c": w.half().t(), "n": 3}, "list": [w[0], None, True, "x"]},
+        "tensor": w[:, 1:],
+        "state": torch.nn.Linear(2, 2).state_dict(),
+        "module_like": {"state_dict": {"decoder.x": torch.nn.Parameter(w)}, "opts": {"k": (1, 2.5)}},
+        "optimiser": torch.optim.Adam(torch.nn.Linear(2, 1).parameters()).state_dict(),
+        "kinds": [torch.zeros(2, dtype=d) for d in (torch.int64, torch.bool, torch.bfloat16)],
+    }
+    for name, value in values.items():
+        data = saved(value)
+        put("zip", name, data)
+        put("zip", name + "_no_crc", without_checksums(data))
+        put("unpickler", name, pickle_of(data))
+        # Behind the magic number, which the target adds.
+        put("legacy", name, saved(value, _use_new_zipfile_serialization=False)[15:])
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(Script()), buffer)
+    put("zip", "script_no_crc", without_checksums(buffer.getvalue()))
+    put("unpickler", "script", pickle_of(buffer.getvalue()))
+    for name, tensors in {
+        "two": {"a": w, "b": w.half()},
+        "kinds": {str(i): torch.zeros(2, dtype=d) for i, d in enumerate((torch.int64, torch.bool, torch.uint8))},
+    }.items():
+        data = safetensors.torch.save(tensors, metadata={"format": "pt", "k": "v"})
+        put("safetensors", name + "_raw", data)
+        (length,) = struct.unpack("<Q", data[:8])
+        put("safetensors", name, data[8:])
+        assert b"\0" not in data[8 : 8 + length]
+    for name, array in {
+        "f4": np.ones((2, 3), "<f4"),
+        "f8": np.ones(3, "<f8"),
+        "fortran": np.asfortranarray(np.ones((2, 3), "<f4")),
+        "i8": np.ones(3, "<i8"),
+    }.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        put("npy", name, buffer.getvalue()[6:])
+
+
+main()
