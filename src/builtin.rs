@@ -15,6 +15,9 @@ const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"
 /// The file that tells a folder of shipped models from any other called `checkpoints`.
 const SIGN: &str = "faces64.safetensors";
 
+/// What finds faces in photos: no model that anybody names.
+const DETECTOR: &str = "mtcnn";
+
 /// Names of a CLIP's weights in the folders of Hugging Face's hub; the safe formats first.
 const PUBLISHED_CLIP: [&str; 5] = [
     "model.safetensors",
@@ -94,7 +97,7 @@ pub struct Shipped {
 }
 
 /// The shipped models, by name: each `NAME.safetensors` in [`checkpoints_dir`]. Files that begin with `clip_` are CLIP
-/// models, and are named with dashes: `clip_rn.safetensors` is `clip-rn`.
+/// models, and are named with dashes: `clip_rn.safetensors` is `clip-rn`. The face detector is left out.
 pub fn models() -> Vec<Shipped> {
     models_in(checkpoints_dir().as_deref())
 }
@@ -104,6 +107,9 @@ fn models_in(folder: Option<&Path>) -> Vec<Shipped> {
     let mut models: Vec<Shipped> = files
         .filter_map(|file| {
             let name = file.file_name().to_str()?.strip_suffix(".safetensors")?.to_owned();
+            if name == DETECTOR {
+                return None;
+            }
             let is_clip = name.starts_with("clip_");
             let name = if is_clip { name.replace('_', "-") } else { name };
             Some(Shipped { name, path: file.path(), is_clip })
@@ -189,9 +195,8 @@ fn openai_file(
         return Ok(file.clone());
     }
     let tried: Vec<String> = tried.iter().map(|file| file.display().to_string()).collect();
-    // Hugging Face's own conversion has other tensor names, so only the original is recommended.
     let hub = hub.map_or(String::new(), |id| {
-        format!(" (Hugging Face has it as `{id}`, but with other tensor names: use OpenAI's file)")
+        format!(" (or `{id}` from Hugging Face, whose folder `--clip` takes, too)")
     });
     Err(Error::request(
         format!(
@@ -300,7 +305,9 @@ mod tests {
 
     pub(super) fn shipped() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for name in [SIGN, "clip_rn.safetensors", "clip_vit.safetensors", "README.md"] {
+        for name in
+            [SIGN, "clip_rn.safetensors", "clip_vit.safetensors", "mtcnn.safetensors", "README.md"]
+        {
             touch(&folder.path().join(name));
         }
         folder
