@@ -30,6 +30,7 @@ mod sniff;
 mod storage;
 mod storage_ref;
 mod torch_file;
+mod torch_tar;
 mod unpickle;
 mod write;
 mod write_torch;
@@ -66,6 +67,8 @@ pub enum Container {
     TorchZip,
     /// `torch.save` before 1.6: a stream of pickles.
     TorchLegacy,
+    /// `torch.save` before 0.1.10: a tar archive.
+    TorchTar,
     /// `torch.jit.save`: a zip archive with code, of which only the tensors are read.
     TorchScript,
     /// NVIDIA's pickle of PyTorch networks: stylegan2-ada-pytorch and the stylegan3 repository.
@@ -85,6 +88,7 @@ impl fmt::Display for Container {
             Self::Safetensors => "safetensors",
             Self::TorchZip => "torch (zip)",
             Self::TorchLegacy => "torch (legacy, before 1.6)",
+            Self::TorchTar => "torch (tar, before 0.1.10)",
             Self::TorchScript => "TorchScript",
             Self::NvidiaTorch => "network pickle (NVIDIA, PyTorch)",
             Self::NvidiaTensorFlow => "network pickle (NVIDIA, TensorFlow)",
@@ -165,6 +169,7 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
     let parts = match sniff::container(bytes)? {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,
+        Container::TorchTar => torch_tar::read(bytes)?,
         Container::Npy => npy::read(bytes)?,
         Container::NvidiaTorch | Container::NvidiaTensorFlow | Container::NumpyPickle => {
             network_pickle::read(bytes)?

@@ -1,7 +1,7 @@
 //! What a file is, by its first bytes; and plain words for what it is not.
 
 use super::bytes::Bytes;
-use super::{Container, npy, safetensors_file, torch_file};
+use super::{Container, npy, safetensors_file, torch_file, torch_tar};
 use crate::error::{Error, Result};
 
 pub(crate) const EXPECTED: &str =
@@ -64,11 +64,8 @@ pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
     if header.is_some() {
         return Ok(Container::Safetensors);
     }
-    if head.get(257..262) == Some(b"ustar") {
-        return refuse(
-            "is a tar archive (torch before 0.1.10, or a bundle)",
-            "unpack it first if it is a bundle; otherwise, support comes with `nada convert`",
-        );
+    if torch_tar::is_tar(head) {
+        return Ok(Container::TorchTar);
     }
     if let Some((_, what, hint)) = KNOWN.iter().find(|(start, _, _)| head.starts_with(start)) {
         return refuse(&format!("is {what}"), hint);

@@ -45,7 +45,7 @@ impl StorageRef {
 }
 
 /// `torch.FloatStorage` holds floats. Untyped storages count bytes.
-fn storage_kind(class: &str) -> Option<Kind> {
+pub(super) fn storage_kind(class: &str) -> Option<Kind> {
     let name = class.strip_prefix("torch.")?;
     let name = name.strip_prefix("cuda.").or(name.strip_prefix("storage.")).unwrap_or(name);
     Some(match name {

@@ -108,3 +108,36 @@ fn the_decoder_in_a_restyle_file_is_a_generator() {
 fn the_decoder_in_an_e4e_file_is_a_generator() {
     decoder_agrees("e4e_encoder4editing", "codes", "image");
 }
+
+#[test]
+fn a_tar_archive_of_the_first_torch_is_read() {
+    let file = checkpoint::open(golden_path("torch_tar", "part.pt")).unwrap();
+    assert_eq!(file.container, checkpoint::Container::TorchTar);
+    let whole = checkpoint::open(golden_path("generator32", "generator.pt")).unwrap();
+    let read = |name: &str| file.entries[name].tensor().unwrap();
+    let mut seen = 0;
+    for name in file.entries.keys().filter(|name| !["turned", "part"].contains(&name.as_str())) {
+        assert_eq!(read(name), whole.entries[name].tensor().unwrap(), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+    assert_eq!(read("turned"), read("g_ema/style.1.weight").transpose(0, 1));
+    assert_eq!(read("part"), read("latent_avg").narrow(0, 2, 3));
+
+    let bytes = std::fs::read(golden_path("torch_tar", "part.pt")).unwrap();
+    for part in 0..128 {
+        // Its last blocks are zeros, which a tar may lack.
+        let cut = bytes[..bytes.len() * part / 128].to_vec();
+        let opened = checkpoint::open_bytes("cut.pt", cut);
+        assert!(opened.is_err() || part > 60, "{part} of 128 was opened");
+    }
+    let mut other = bytes.clone();
+    other[..8].copy_from_slice(b"sys_inf0");
+    assert!(checkpoint::open_bytes("x.pt", other).is_ok(), "only three members matter");
+    let mut bundle = bytes;
+    let at = bundle.windows(7).position(|w| w == b"tensors").unwrap();
+    bundle[at] = b'T';
+    let error = checkpoint::open_bytes("x.pt", bundle).unwrap_err().to_string();
+    // The checksum of its header is wrong now, too.
+    assert!(error.contains("tar archive"), "{error}");
+}
