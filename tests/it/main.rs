@@ -4,6 +4,7 @@
 mod adapt_run;
 mod attacks;
 mod bad_input;
+mod bombs;
 mod cards;
 mod checkpoint;
 mod cli;
@@ -13,6 +14,7 @@ mod common;
 mod compare;
 mod evaluate;
 mod fetch;
+mod fetch_command;
 mod generator;
 mod http_server;
 mod imaging;
