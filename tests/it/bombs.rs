@@ -1,5 +1,7 @@
 //! Small files that would grow: each is opened and read in a process of its own, where time and memory are measured.
 
+#![allow(clippy::print_stdout)] // the parent process reads it
+
 use crate::attacks::{pickled, read};
 use crate::checkpoint::{int, tensor, text, torch_zip};
 use crate::raw_zip::{End, Member, archive};
