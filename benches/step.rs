@@ -268,8 +268,15 @@ fn vit_gflop(config: &clip::Config) -> f64 {
 fn vit_b32() -> Clip {
     let config = clip::Config {
         embed_dim: 512,
-        vision: VisionConfig::Vit(VitConfig { resolution: 224, patch: 32, width: 768, layers: 12 }),
-        text: TextConfig { context: 77, vocab: 100, width: 64, layers: 1 },
+        vision: VisionConfig::Vit(VitConfig {
+            resolution: 224,
+            patch: 32,
+            width: 768,
+            layers: 12,
+            heads: 12,
+        }),
+        text: TextConfig { context: 77, vocab: 100, width: 64, layers: 1, heads: 1 },
+        activation: Default::default(),
     };
     let random = |(name, shape): (String, Vec<i64>)| {
         let norm = name.contains("ln_") && name.ends_with("weight");

@@ -83,3 +83,21 @@ prepare() {
         need_space "$target" 2000 "the build" "CARGO_TARGET_DIR=FOLDER"
     }
 }
+
+# python_env NAME REQUIREMENTS [PYTHON]: prints the Python of an environment in the user's cache, made once per list of
+# packages. It also sees the packages of PYTHON, if one is named.
+python_env() {
+    local name=$1 list=$repo/$2 below=${3:-} key env
+    key=$({ cat "$list"; [ -z "$below" ] || echo "$below"; } | sha256sum | cut -c1-12)
+    env=${XDG_CACHE_HOME:-$HOME/.cache}/nada/$name-$key
+    if [ ! -x "$env/ready" ]; then
+        rm -rf "$env"
+        python3 -m venv "$env"
+        if [ -n "$below" ]; then
+            "$below" -c 'import site; print(site.getsitepackages()[0])' >"$("$env/bin/python" -c 'import site; print(site.getsitepackages()[0])')/below.pth"
+        fi
+        "$env/bin/pip" install --quiet --disable-pip-version-check --no-compile -r "$list" >&2
+        ln -s bin/python "$env/ready"
+    fi
+    echo "$env/bin/python"
+}

@@ -2,15 +2,30 @@
 
 use crate::error::{Error, Result, near_names};
 use crate::fetch;
-use crate::run_dir::RunDir;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+mod generator;
+
+pub use generator::{anchored_generator, base_of, resolve_generator, resolve_recorded};
 
 /// `presets/*.yaml`, listed by `build.rs`: `default` first, then by name.
 const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
 /// The file that tells a folder of shipped models from any other called `checkpoints`.
 const SIGN: &str = "faces64.safetensors";
+
+/// What finds faces in photos: no model that anybody names.
+const DETECTOR: &str = "mtcnn";
+
+/// Names of a CLIP's weights in the folders of Hugging Face's hub; the safe formats first.
+const PUBLISHED_CLIP: [&str; 5] = [
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+];
 
 /// OpenAI's models: the name, the file as OpenAI calls it, the same weights on Hugging Face where they have a home.
 const OPENAI_CLIP: [(&str, &str, Option<&str>); 9] = [
@@ -82,7 +97,7 @@ pub struct Shipped {
 }
 
 /// The shipped models, by name: each `NAME.safetensors` in [`checkpoints_dir`]. Files that begin with `clip_` are CLIP
-/// models, and are named with dashes: `clip_rn.safetensors` is `clip-rn`.
+/// models, and are named with dashes: `clip_rn.safetensors` is `clip-rn`. The face detector is left out.
 pub fn models() -> Vec<Shipped> {
     models_in(checkpoints_dir().as_deref())
 }
@@ -92,6 +107,9 @@ fn models_in(folder: Option<&Path>) -> Vec<Shipped> {
     let mut models: Vec<Shipped> = files
         .filter_map(|file| {
             let name = file.file_name().to_str()?.strip_suffix(".safetensors")?.to_owned();
+            if name == DETECTOR {
+                return None;
+            }
             let is_clip = name.starts_with("clip_");
             let name = if is_clip { name.replace('_', "-") } else { name };
             Some(Shipped { name, path: file.path(), is_clip })
@@ -99,57 +117,6 @@ fn models_in(folder: Option<&Path>) -> Vec<Shipped> {
         .collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     models
-}
-
-/// The file of a generator: a shipped name (`./NAME` means a file of that name), a file, the folder of a finished run,
-/// or the name of a file in the models folder, see [`models_dir`]: what `nada fetch` brought.
-///
-/// # Errors
-/// [`Error::Request`] for a name or file that does not exist (with the shipped names), for a folder that is no run, and
-/// for a run that has not finished.
-pub fn resolve_generator(name_or_path: &str) -> Result<PathBuf> {
-    resolve_generator_in(name_or_path, models_dir(None).as_deref(), checkpoints_dir().as_deref())
-}
-
-fn resolve_generator_in(
-    asked: &str,
-    models: Option<&Path>,
-    folder: Option<&Path>,
-) -> Result<PathBuf> {
-    let shipped = models_in(folder);
-    let names: Vec<&str> = shipped.iter().filter(|m| !m.is_clip).map(|m| m.name.as_str()).collect();
-    if let Some(model) = shipped.iter().find(|m| !m.is_clip && m.name == asked) {
-        return Ok(model.path.clone());
-    }
-    let path = Path::new(asked);
-    if RunDir::is_run(path) {
-        let run = RunDir::open(path)?;
-        if run.is_finished() {
-            return Ok(run.generator_file());
-        }
-        return Err(Error::request(
-            format!("the run `{asked}` has not finished: it holds no `generator.safetensors`"),
-            format!("finish it with `nada adapt --resume {asked}`"),
-        ));
-    }
-    if path.is_dir() {
-        return Err(Error::request(
-            format!("`{asked}` is a folder, and no run: it holds no `config.yaml`"),
-            "name a file of weights, or the folder that `nada adapt` wrote",
-        ));
-    }
-    if path.exists() {
-        return Ok(path.into());
-    }
-    if let Some(file) = fetched_file(asked, models) {
-        return Ok(file);
-    }
-    can_be_fetched(asked, fetch::Kind::Generator)?;
-    let near = did_you_mean(asked, names.iter().copied());
-    Err(Error::request(
-        format!("`{asked}` is no shipped generator, and there is no such file or run{near}"),
-        shipped_hint("generators", &names, folder),
-    ))
 }
 
 /// The file of a CLIP model: a shipped name (`./NAME` means a file of that name), a file, or one of OpenAI's names
@@ -174,10 +141,7 @@ fn resolve_clip_in(
     }
     let path = Path::new(asked);
     if path.is_dir() {
-        return Err(Error::request(
-            format!("`{asked}` is a folder, the file of a CLIP model is expected"),
-            "name the file inside it",
-        ));
+        return clip_in_folder(path);
     }
     if path.exists() {
         return Ok(path.into());
@@ -203,6 +167,17 @@ fn resolve_clip_in(
     ))
 }
 
+/// The weights in a folder as Hugging Face and open_clip publish it.
+fn clip_in_folder(folder: &Path) -> Result<PathBuf> {
+    let files = PUBLISHED_CLIP.map(|name| folder.join(name));
+    files.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+        Error::request(
+            format!("`{}` is a folder without the weights of a CLIP", folder.display()),
+            format!("looked for {}; name the file itself", quoted(PUBLISHED_CLIP.into_iter())),
+        )
+    })
+}
+
 fn openai_file(
     name: &str,
     stem: &str,
@@ -220,9 +195,8 @@ fn openai_file(
         return Ok(file.clone());
     }
     let tried: Vec<String> = tried.iter().map(|file| file.display().to_string()).collect();
-    // Hugging Face's own conversion has other tensor names, so only the original is recommended.
     let hub = hub.map_or(String::new(), |id| {
-        format!(" (Hugging Face has it as `{id}`, but with other tensor names: use OpenAI's file)")
+        format!(" (or `{id}` from Hugging Face, whose folder `--clip` takes, too)")
     });
     Err(Error::request(
         format!(
@@ -317,25 +291,29 @@ fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::generator::{Folders, resolve_generator_in};
     use super::*;
     use crate::config::layering::Layered;
-    use crate::run_dir::Manifest;
 
-    fn touch(path: &Path) -> &Path {
+    pub(super) const SHIPPED: &str = SIGN;
+
+    pub(super) fn touch(path: &Path) -> &Path {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
         path
     }
 
-    fn shipped() -> tempfile::TempDir {
+    pub(super) fn shipped() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for name in [SIGN, "clip_rn.safetensors", "clip_vit.safetensors", "README.md"] {
+        for name in
+            [SIGN, "clip_rn.safetensors", "clip_vit.safetensors", "mtcnn.safetensors", "README.md"]
+        {
             touch(&folder.path().join(name));
         }
         folder
     }
 
-    fn text(error: &Error) -> String {
+    pub(super) fn text(error: &Error) -> String {
         assert_eq!(error.exit_code(), 2);
         format!("{error} / {}", error.hint().unwrap())
     }
@@ -373,41 +351,6 @@ mod tests {
     }
 
     #[test]
-    fn a_generator_is_a_shipped_name_a_file_or_a_finished_run() {
-        let folder = shipped();
-        let resolve = |asked: &str| resolve_generator_in(asked, None, Some(folder.path()));
-        assert_eq!(resolve("faces64").unwrap(), folder.path().join(SIGN));
-        let file = folder.path().join("README.md");
-        assert_eq!(resolve(file.to_str().unwrap()).unwrap(), file);
-
-        let run = RunDir::create(folder.path().join("runs/a")).unwrap();
-        run.write_config(&Default::default(), &Manifest::new()).unwrap();
-        let asked = run.path().to_str().unwrap();
-        let message = text(&resolve(asked).unwrap_err());
-        assert!(message.contains("has not finished") && message.contains("--resume"), "{message}");
-        touch(&run.generator_file());
-        assert_eq!(resolve(asked).unwrap(), run.generator_file());
-
-        let message = text(&resolve(folder.path().to_str().unwrap()).unwrap_err());
-        assert!(message.contains("is a folder, and no run"), "{message}");
-    }
-
-    #[test]
-    fn an_unknown_generator_is_told_with_the_shipped_names() {
-        let folder = shipped();
-        let message = text(&resolve_generator_in("face64", None, Some(folder.path())).unwrap_err());
-        assert!(
-            message.contains("there is no such file or run; did you mean `faces64`?"),
-            "{message}"
-        );
-        assert!(message.ends_with("the shipped generators are `faces64`"), "{message}");
-        // A CLIP is no generator.
-        assert!(resolve_generator_in("clip-rn", None, Some(folder.path())).is_err());
-        let message = text(&resolve_generator_in("faces64", None, None).unwrap_err());
-        assert!(message.contains("NADA_CHECKPOINTS"), "{message}");
-    }
-
-    #[test]
     fn openais_names_mean_files_in_the_models_folder() {
         let (folder, models) = (shipped(), tempfile::tempdir().unwrap());
         let resolve =
@@ -437,8 +380,8 @@ mod tests {
     #[test]
     fn what_was_fetched_is_found_by_its_name() {
         let (folder, models) = (shipped(), tempfile::tempdir().unwrap());
-        let generator =
-            |asked: &str| resolve_generator_in(asked, Some(models.path()), Some(folder.path()));
+        let folders = Folders { shipped: Some(folder.path()), models: Some(models.path()) };
+        let generator = |asked: &str| resolve_generator_in(asked, folders).map(|files| files.base);
         let message = text(&generator("FFHQ").unwrap_err());
         assert!(message.contains("`ffhq` are not there yet / `nada fetch ffhq`"), "{message}");
         let file = models.path().join("ffhq.pkl");

@@ -3,14 +3,25 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
-use crate::stylegan2::{self, Generator};
-use crate::torch::{ShapeMap, catch};
+use crate::invert::{self, Detector, Encoder};
+use crate::torch::{ShapeMap, TensorMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 use token_table::TokenTable;
 
+mod clip_traits;
+mod directions;
+mod files;
+mod generator;
 mod token_table;
+
+pub use directions::{Directions, open_directions};
+pub use files::GeneratorFiles;
+pub use generator::{
+    StoredGenerator, class_of, generator_config, generator_metadata, open_generator,
+    open_generator_of_class, read_generator,
+};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";
@@ -18,73 +29,66 @@ const TOKENS: &str = "token_embedding.weight";
 /// Where a model came from: what a run folder records about it.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The file.
+    /// The file; several as [`GeneratorFiles::joined`] writes them.
     pub path: PathBuf,
-    /// SHA-256 of the file.
+    /// SHA-256 of the file; with deltas upon it, a hash of all hashes.
     pub sha256: String,
     /// What the file says about itself.
     pub metadata: BTreeMap<String, String>,
     /// What was used, left over, or replaced.
     pub report: Report,
+    /// What was taken for granted, in words: to be told to the user.
+    pub notes: Vec<String>,
 }
 
 impl Origin {
     fn new(path: &Path, metadata: BTreeMap<String, String>, report: Report) -> Result<Self> {
-        Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report })
+        let notes = Vec::new();
+        Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report, notes })
     }
 }
 
-/// Reads a generator from any file that holds one.
+/// Reads an image encoder of ReStyle, pSp or e4e.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::File`] for a file that is something else, [`Error::Tensors`] for an incomplete one.
-pub fn open_generator(path: &Path, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
+/// As [`open_generator`].
+pub fn open_encoder(path: &Path, kind: Kind, device: Device) -> Result<(Encoder, Origin)> {
     let file = checkpoint::open(path)?;
-    if file.is_delta() {
-        return Err(Error::file_hint(
-            path,
-            "holds only what an adapted generator changed, not the generator",
-            "use the `generator.safetensors` beside it, or the folder of the run",
-        ));
-    }
-    let named = checkpoint::generator(&file)?;
-    let config = stylegan2::Config::infer(&shapes(&named)).map_err(|e| in_file(e, path))?;
-    let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
-    let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
-    let (tensors, report) = catch("reading the generator", || {
+    let (named, options) = checkpoint::encoder(&file)?;
+    let facts = invert::Facts::read(&options);
+    let config = invert::Config::infer(&shapes(&named), &facts).map_err(|e| in_file(e, path))?;
+    let what = format!("`{}` is no complete encoder", path.display());
+    let (needed, optional) = (config.shapes(), config.optional_shapes());
+    let (tensors, report) = catch("reading the encoder", || {
         checkpoint::fill(&what, &needed, &optional, &named, kind, device)
     })?;
-    let generator = Generator::new(config, tensors).map_err(|e| in_file(e, path))?;
-    let origin = Origin::new(path, named.metadata, report)?;
-    Ok((generator, origin))
+    let encoder = Encoder::new(config, &tensors).map_err(|e| in_file(e, path))?;
+    Ok((encoder, Origin::new(path, named.metadata, report)?))
 }
 
-/// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one.
+/// Reads the face detector that ships.
 ///
 /// # Errors
-/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`].
-pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
+/// As [`open_generator`].
+pub fn open_detector(path: &Path, device: Device) -> Result<Detector> {
     let file = checkpoint::open(path)?;
-    let mut named = checkpoint::clip(&file)?;
-    let table = TokenTable::find(&named)?;
-    let config = clip::Config::infer(&clip_shapes(&named)?).map_err(|e| in_file(e, path))?;
-    named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
-    let tokens = config.text.vocab;
-    if (tokens as usize) < clip::tokenizer::VOCABULARY {
-        return Err(Error::file_hint(
-            path,
-            format!(
-                "its vocabulary has {tokens} tokens, OpenAI's tokenizer makes {}",
-                clip::tokenizer::VOCABULARY
-            ),
-            "use a CLIP with OpenAI's vocabulary",
-        ));
-    }
-    let what = format!("`{}` is no complete CLIP", path.display());
-    let (mut needed, optional) = (config.shapes(), config.optional_shapes());
-    if table.is_some() {
-        needed.remove(TOKENS);
-    }
+    let named =
+        Named { entries: file.entries, metadata: file.metadata, origin: path.to_path_buf() };
+    let what = format!("`{}` is no face detector", path.display());
+    let (tensors, _) = catch("reading the face detector", || {
+        checkpoint::fill(&what, &Detector::shapes(), &ShapeMap::new(), &named, Kind::Float, device)
+    })?;
+    Detector::new(&tensors)
+}
+
+/// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one. What its shapes do not tell (the
+/// activation, the heads) is read from its metadata, or from the configuration that its publisher put beside it.
+///
+/// # Errors
+/// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`]; and
+/// [`Error::File`] for a configuration that states something else than this program computes.
+pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
+    let ClipFile { named, config, table, needed, optional, what, note } = ClipFile::open(path)?;
     let (tensors, report) = catch("reading CLIP", || {
         let (mut tensors, report) =
             checkpoint::fill(&what, &needed, &optional, &named, kind, device)?;
@@ -95,8 +99,73 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
     })?;
     let words = vocabulary(&named)?;
     let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?.with_vocabulary(words);
-    let origin = Origin::new(path, named.metadata, report)?;
+    let mut origin = Origin::new(path, named.metadata, report)?;
+    origin.notes.extend(note);
     Ok((clip, origin))
+}
+
+/// The tensors of a CLIP under OpenAI's names, as its file holds them; a narrow token table is spread out.
+///
+/// # Errors
+/// As [`open_clip`].
+pub fn read_clip(path: &Path) -> Result<(TensorMap, Origin)> {
+    let ClipFile { named, table, needed, optional, what, note, .. } = ClipFile::open(path)?;
+    let report = checkpoint::check(&what, &needed, &optional, &named)?;
+    let mut tensors = TensorMap::new();
+    for name in &report.applied {
+        tensors.insert(name.clone(), named.entries[name].tensor()?);
+    }
+    if let Some(table) = &table {
+        let spread = catch("reading CLIP", || table.spread(path, table.kind(), Device::Cpu))?;
+        tensors.insert(TOKENS.into(), spread);
+    }
+    let mut origin = Origin::new(path, named.metadata, report)?;
+    origin.notes.extend(note);
+    Ok((tensors, origin))
+}
+
+/// A CLIP's file, and what its model needs of it.
+struct ClipFile {
+    named: Named,
+    config: clip::Config,
+    table: Option<TokenTable>,
+    needed: ShapeMap,
+    optional: ShapeMap,
+    what: String,
+    /// What was taken for granted.
+    note: Option<String>,
+}
+
+impl ClipFile {
+    fn open(path: &Path) -> Result<Self> {
+        let file = checkpoint::open(path)?;
+        let mut named = checkpoint::clip(&file)?;
+        let table = TokenTable::find(&named)?;
+        let (traits, note) = clip_traits::find(&file)?;
+        // Wherever they were stated: a copy of the file says them itself.
+        named.metadata.extend(traits.metadata());
+        let config = clip::Config::infer(&clip_shapes(&named)?)
+            .and_then(|config| config.with_traits(traits))
+            .map_err(|e| in_file(e, path))?;
+        named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
+        let tokens = config.text.vocab;
+        if (tokens as usize) < clip::tokenizer::VOCABULARY {
+            return Err(Error::file_hint(
+                path,
+                format!(
+                    "its vocabulary has {tokens} tokens, OpenAI's tokenizer makes {}",
+                    clip::tokenizer::VOCABULARY
+                ),
+                "use a CLIP with OpenAI's vocabulary",
+            ));
+        }
+        let what = format!("`{}` is no complete CLIP", path.display());
+        let (mut needed, optional) = (config.shapes(), config.optional_shapes());
+        if table.is_some() {
+            needed.remove(TOKENS);
+        }
+        Ok(Self { named, config, table, needed, optional, what, note })
+    }
 }
 
 /// The words and phrases that a CLIP's file says it was trained on, see [`clip::vocabulary`]; no tensor is read.

@@ -9,17 +9,7 @@ trap 'rm -rf "$work"' EXIT
 
 # The environment: $NADA_TRAIN_PYTHON, or one of our own, made once per list of packages.
 python=${NADA_TRAIN_PYTHON:-}
-if [ -z "$python" ]; then
-    list=$(sha256sum "$here/requirements.txt" | cut -c1-12)
-    env=${XDG_CACHE_HOME:-$HOME/.cache}/nada/train-$list
-    if [ ! -x "$env/ready" ]; then
-        rm -rf "$env"
-        python3 -m venv "$env"
-        "$env/bin/pip" install --quiet --disable-pip-version-check --no-compile -r "$here/requirements.txt"
-        ln -s bin/python "$env/ready"
-    fi
-    python=$env/bin/python
-fi
+[ -n "$python" ] || python=$(python_env train scripts/train/requirements.txt)
 
 "$python" - "$work/data" <<'EOF'
 import json, sys

@@ -1,10 +1,10 @@
 //! One tensor of a file, described but not yet read.
 
-use super::bytes::Bytes;
+use super::storage::Storage;
 use crate::error::Result;
 use crate::torch;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// A view may be larger than what it looks at (rows that overlap): up to this many times…
@@ -15,41 +15,6 @@ const SMALL: u64 = 1 << 20;
 const MAX_TENSOR_BYTES: u64 = 16 << 30;
 /// libtorch's own limit on dimensions is 64.
 const MAX_RANK: usize = 64;
-
-/// The memory that tensors of a file look at.
-pub(crate) struct Storage {
-    bytes: Bytes,
-    name: String,
-    crc32: Option<u32>,
-    intact: OnceLock<bool>,
-}
-
-impl Storage {
-    /// `name` is for messages; a checksum is compared once, at the first use.
-    pub(crate) fn new(bytes: Bytes, name: String, crc32: Option<u32>) -> Arc<Self> {
-        Arc::new(Self { bytes, name, crc32, intact: OnceLock::new() })
-    }
-
-    /// Compares the bytes with their checksum.
-    pub(crate) fn verify(&self) -> Result<()> {
-        self.checked().map(|_| ())
-    }
-
-    /// The bytes, after a comparison with their checksum.
-    fn checked(&self) -> Result<&[u8]> {
-        let intact = self.intact.get_or_init(|| {
-            self.crc32.is_none_or(|expected| {
-                let mut crc = flate2::Crc::new();
-                crc.update(&self.bytes);
-                crc.sum() == expected
-            })
-        });
-        if *intact {
-            return Ok(&self.bytes);
-        }
-        Err(self.bytes.damaged(format!("the data of `{}` do not match their checksum", self.name)))
-    }
-}
 
 /// A tensor in a file: its kind, shape and place. The numbers are read by [`Entry::tensor`] only.
 ///
@@ -81,12 +46,13 @@ struct View {
     storage: Arc<Storage>,
 }
 
-/// What is done to numbers after they were read. None changes their count.
+/// What is done to numbers after they were read. None makes them more.
 #[derive(Clone, Debug, PartialEq)]
 enum Change {
     Reshape(Vec<i64>),
     Permute(Vec<i64>),
     Flip(Vec<i64>),
+    Row(i64),
     Add(f64),
     Scale(f64),
 }
@@ -110,7 +76,7 @@ impl Entry {
             ));
         }
         let element = kind.elt_size_in_bytes() as u64;
-        let available = storage.bytes.len() as u64 / element;
+        let available = storage.len() as u64 / element;
         let (numel, extent) = measure(&shape, &strides)
             .ok_or_else(|| format!("shape {shape:?} with strides {strides:?} is impossible"))?;
         let end = u64::try_from(offset).ok().and_then(|start| start.checked_add(extent));
@@ -121,17 +87,17 @@ impl Entry {
                     "shape {shape:?} with strides {strides:?} at offset {offset} needs {}, but storage `{}` holds \
                      {available} elements",
                     end.map_or("a negative or endless range".into(), |n| format!("{n} elements")),
-                    storage.name
+                    storage.name()
                 ));
             }
         };
-        let limit = (storage.bytes.len() as u64).saturating_mul(MAX_EXPANSION).max(SMALL);
+        let limit = (storage.len() as u64).saturating_mul(MAX_EXPANSION).max(SMALL);
         match numel.checked_mul(element) {
             Some(bytes) if bytes <= limit.min(MAX_TENSOR_BYTES) => {}
             _ => {
                 return Err(format!(
                     "shape {shape:?} would fill far more memory than the {} bytes of its storage",
-                    storage.bytes.len()
+                    storage.len()
                 ));
             }
         }
@@ -191,6 +157,14 @@ impl Entry {
         torch::catch("reading a tensor", || Ok(tensor.contiguous()))
     }
 
+    /// Whether the file has all of its numbers.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &self.source {
+            Source::View(view) => view.storage.is_whole(),
+            Source::Joined(parts) => parts.iter().all(Self::is_whole),
+        }
+    }
+
     /// The same numbers in another shape of as many elements.
     pub(crate) fn reshaped(mut self, shape: &[i64]) -> std::result::Result<Self, String> {
         let numel = shape.iter().try_fold(1_i64, |n, &d| n.checked_mul(d).filter(|_| d >= 0));
@@ -211,6 +185,16 @@ impl Entry {
         }
         self.shape = order.iter().map(|&d| self.shape[d]).collect();
         self.changes.push(Change::Permute(order.iter().map(|&d| d as i64).collect()));
+        Ok(self)
+    }
+
+    /// One row: the part at `index` of the first dimension, without that dimension.
+    pub(crate) fn row(mut self, index: i64) -> std::result::Result<Self, String> {
+        if self.shape.is_empty() || !(0..self.shape[0]).contains(&index) {
+            return Err(format!("shape {:?} has no row {index}", self.shape));
+        }
+        self.shape.remove(0);
+        self.changes.push(Change::Row(index));
         Ok(self)
     }
 
@@ -292,6 +276,7 @@ impl Change {
             Self::Reshape(shape) => tensor.reshape(shape),
             Self::Permute(order) => tensor.permute(order),
             Self::Flip(dimensions) => tensor.flip(dimensions),
+            Self::Row(index) => tensor.select(0, *index),
             Self::Add(summand) => tensor + *summand,
             Self::Scale(factor) => tensor * *factor,
         }

@@ -36,6 +36,28 @@ pub fn fill(
     kind: Kind,
     device: Device,
 ) -> Result<(TensorMap, Report)> {
+    let report = check(what, needed, optional, offered)?;
+    let mut tensors = TensorMap::new();
+    for name in &report.applied {
+        let stored = offered.entries[name].tensor()?;
+        let tensor = torch::catch(&format!("loading the {what}"), || {
+            Ok(stored.to_device(device).to_kind(kind))
+        })?;
+        tensors.insert(name.clone(), tensor);
+    }
+    Ok((tensors, report))
+}
+
+/// What [`fill()`] would use, without reading a number.
+///
+/// # Errors
+/// [`Error::Tensors`] as [`fill()`].
+pub fn check(
+    what: &str,
+    needed: &ShapeMap,
+    optional: &ShapeMap,
+    offered: &Named,
+) -> Result<Report> {
     let known = |name: &String| needed.contains_key(name) || optional.contains_key(name);
     let mut report = Report {
         unused: offered.entries.keys().filter(|name| !known(name)).cloned().collect(),
@@ -64,15 +86,7 @@ pub fn fill(
         return Err(faults(what, offered, &report.unused, problems));
     }
     report.applied.sort();
-    let mut tensors = TensorMap::new();
-    for name in &report.applied {
-        let stored = offered.entries[name].tensor()?;
-        let tensor = torch::catch(&format!("loading the {what}"), || {
-            Ok(stored.to_device(device).to_kind(kind))
-        })?;
-        tensors.insert(name.clone(), tensor);
-    }
-    Ok((tensors, report))
+    Ok(report)
 }
 
 fn faults(

@@ -1,26 +1,29 @@
 //! From the nested values of a pickle to named tensors: `{"g_ema": {"style.1.weight": …}}` becomes
 //! `g_ema/style.1.weight`.
 //!
-//! Here is the short list of names that mean something (reference §2.1): torch's tensor builders and storages,
-//! dictionaries, `argparse.Namespace`, and the modules of a TorchScript archive. Everything else is described in
-//! `others` and left alone.
+//! Here is the short list of names that mean something (reference §2.1, §2.3): torch's tensor builders and storages,
+//! NumPy's arrays, dictionaries, `argparse.Namespace`, the modules of a TorchScript archive and those of NVIDIA's
+//! pickles (`modules.rs`). Everything else is described in `others` and left alone.
 
 use super::bytes::Bytes;
-use super::entry::{Entry, Storage};
+use super::entry::Entry;
 use super::pickle::{Id, Object, Pickle, Value};
-use crate::error::Result;
-use std::collections::BTreeMap;
+use super::storage::Storage;
+use super::storage_ref::{StorageRef, dtype_kind};
+use super::{modules, ndarray, torch_file};
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tch::Kind;
 
+/// How the description begins of a tensor that is damaged where the rest of the file may not be.
+pub(crate) const UNREADABLE: &str = "a tensor that cannot be read";
 /// Dictionaries inside dictionaries; optimiser states are 4 deep, TorchScript modules some 12.
 const MAX_DEPTH: usize = 64;
 /// Values looked at. A value that contains itself many times over stops here.
 const MAX_VISITS: usize = 250_000;
 /// Bytes of all names, descriptions and shapes together, for keys that are long and deep.
 const MAX_NAMES: usize = 32 << 20;
-/// Characters of a storage's key; torch writes numbers. A long one would be copied for each tensor that uses it.
-const MAX_KEY: usize = 256;
 
 /// Tensors and the rest of a pickle, by name.
 #[derive(Default)]
@@ -29,88 +32,28 @@ pub(crate) struct Named {
     pub(crate) others: BTreeMap<String, String>,
 }
 
-/// What torch writes in place of a storage: `('storage', class, key, location, numel)`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct StorageRef {
-    pub(crate) key: String,
-    /// `None` for kinds that tch does not have.
-    pub(crate) kind: Option<Kind>,
-    pub(crate) numel: i64,
-    /// The sixth item of files from before torch 0.4: key, offset and length of a part.
-    pub(crate) view: Option<(String, i64, i64)>,
-}
-
-impl StorageRef {
-    /// Reads a persistent id; `None` when it is no storage's.
-    pub(crate) fn read(pickle: &Pickle, id: Id) -> Option<Self> {
-        let items = pickle.items(id)?;
-        let (&[tag, class, key, _location, numel], rest) = items.split_first_chunk::<5>()?;
-        if pickle.text(tag) != Some("storage") {
-            return None;
-        }
-        let short = |id: Id| pickle.text(id).filter(|key| key.len() <= MAX_KEY).map(str::to_owned);
-        let view = match rest.first() {
-            Some(&view) => match pickle.items(view) {
-                Some(&[key, offset, length]) => {
-                    Some((short(key)?, pickle.int(offset)?, pickle.int(length)?))
-                }
-                _ => None,
-            },
-            None => None,
-        };
-        Some(Self {
-            key: short(key)?,
-            kind: storage_kind(pickle.class_name(class)?),
-            numel: pickle.int(numel)?,
-            view,
-        })
-    }
-}
-
-/// `torch.FloatStorage` holds floats. Untyped storages count bytes.
-fn storage_kind(class: &str) -> Option<Kind> {
-    let name = class.strip_prefix("torch.")?;
-    let name = name.strip_prefix("cuda.").or(name.strip_prefix("storage.")).unwrap_or(name);
-    Some(match name {
-        "FloatStorage" => Kind::Float,
-        "DoubleStorage" => Kind::Double,
-        "HalfStorage" => Kind::Half,
-        "BFloat16Storage" => Kind::BFloat16,
-        "LongStorage" => Kind::Int64,
-        "IntStorage" => Kind::Int,
-        "ShortStorage" => Kind::Int16,
-        "CharStorage" => Kind::Int8,
-        "ByteStorage" | "UntypedStorage" => Kind::Uint8,
-        "BoolStorage" => Kind::Bool,
-        _ => return None,
-    })
-}
-
-/// `torch.float32` as it stands in `_rebuild_tensor_v3`.
-fn dtype_kind(name: &str) -> Option<Kind> {
-    Some(match name.strip_prefix("torch.")? {
-        "float32" => Kind::Float,
-        "float64" => Kind::Double,
-        "float16" => Kind::Half,
-        "bfloat16" => Kind::BFloat16,
-        "int64" => Kind::Int64,
-        "int32" => Kind::Int,
-        "int16" => Kind::Int16,
-        "int8" => Kind::Int8,
-        "uint8" => Kind::Uint8,
-        "bool" => Kind::Bool,
-        _ => return None,
-    })
-}
-
-/// Walks the pickle from its root. `storage` finds the memory of a reference.
+/// Walks the pickle from its root. `bytes` are those that it was read from, `storage` finds the memory of a reference.
 pub(crate) fn flatten(
     bytes: &Bytes,
     pickle: &Pickle,
     storage: &mut dyn FnMut(&StorageRef) -> Result<Arc<Storage>>,
 ) -> Result<Named> {
-    let mut walk = Walk { bytes, pickle, storage, named: Named::default(), visits: 0, letters: 0 };
-    walk.value(String::new(), pickle.root, 0, false)?;
+    flatten_from(bytes, pickle, &[("", pickle.root)], storage)
+}
+
+/// As [`flatten`], from values that get the names given.
+pub(crate) fn flatten_from(
+    bytes: &Bytes,
+    pickle: &Pickle,
+    roots: &[(&str, Id)],
+    storage: &mut dyn FnMut(&StorageRef) -> Result<Arc<Storage>>,
+) -> Result<Named> {
+    let nested = HashMap::new();
+    let mut walk =
+        Walk { bytes, pickle, storage, nested, named: Named::default(), visits: 0, letters: 0 };
+    for (name, id) in roots {
+        walk.value((*name).to_owned(), *id, 0, false)?;
+    }
     Ok(walk.named)
 }
 
@@ -118,6 +61,8 @@ struct Walk<'a> {
     bytes: &'a Bytes,
     pickle: &'a Pickle,
     storage: &'a mut dyn FnMut(&StorageRef) -> Result<Arc<Storage>>,
+    /// Storages that are files inside the pickle, by where they begin.
+    nested: HashMap<usize, (Arc<Storage>, Kind)>,
     named: Named,
     visits: usize,
     letters: usize,
@@ -141,11 +86,7 @@ impl Walk<'_> {
                 .bytes
                 .fault(format!("values are nested deeper than {MAX_DEPTH} levels at `{start}…`")));
         }
-        if self.visits > MAX_VISITS || self.letters > MAX_NAMES {
-            return Err(self.bytes.fault(format!(
-                "more than {MAX_VISITS} values: it contains itself many times over"
-            )));
-        }
+        self.check_visits()?;
         let pickle = self.pickle;
         if let Some(pairs) = pickle.pairs(id) {
             let separator = if inside { '.' } else { '/' };
@@ -171,6 +112,15 @@ impl Walk<'_> {
         }
     }
 
+    fn check_visits(&self) -> Result<()> {
+        if self.visits > MAX_VISITS || self.letters > MAX_NAMES {
+            return Err(self.bytes.fault(format!(
+                "more than {MAX_VISITS} values: it contains itself many times over"
+            )));
+        }
+        Ok(())
+    }
+
     fn object(
         &mut self,
         name: String,
@@ -184,21 +134,27 @@ impl Walk<'_> {
         if class.starts_with("torch._utils._rebuild_")
             || class == "torch._tensor._rebuild_from_type_v2"
         {
-            return match self.tensor(object, class, 0) {
-                Ok(Built::Tensor(entry)) => {
-                    self.letters += 24 * entry.shape().len();
-                    let name = if name.is_empty() { "tensor".into() } else { name };
-                    if self.named.entries.insert(name.clone(), entry).is_some() {
-                        return Err(self.twice(&name));
-                    }
-                    Ok(())
-                }
-                Ok(Built::Odd(what)) => self.other(name, what),
-                Err(Fault::Whole(error)) => Err(error),
-                Err(Fault::Tensor(why)) => {
-                    Err(self.bytes.damaged(format!("tensor `{name}`: {why}")))
-                }
-            };
+            let built = self.tensor(object, class, 0);
+            return self.built(name, built);
+        }
+        // Single numbers are tensors where they are variables of a network; elsewhere they are settings.
+        if (inside || !ndarray::is_scalar(class))
+            && let Some(array) = ndarray::read(self.bytes, pickle, class, object)
+        {
+            let built = array.map_err(Fault::Tensor).map(|array| match array {
+                ndarray::Array::Numbers(entry) => Built::Tensor(entry),
+                ndarray::Array::Odd(what) => Built::Odd(what.into()),
+            });
+            return self.built(name, built);
+        }
+        if let Some(module) = modules::read(pickle, id) {
+            self.visits += module.looked_at;
+            self.check_visits()?;
+            let separator = if inside { '.' } else { '/' };
+            for (part, value) in module.parts {
+                self.value(join(&name, separator, &part), value, depth + 1, true)?;
+            }
+            return Ok(());
         }
         let module = class.starts_with("__torch__.");
         if (module || class == "argparse.Namespace")
@@ -228,6 +184,23 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn built(&mut self, name: String, built: Result<Built, Fault>) -> Result<()> {
+        match built {
+            Ok(Built::Tensor(entry)) => {
+                self.letters += 24 * entry.shape().len();
+                let name = if name.is_empty() { "tensor".into() } else { name };
+                if self.named.entries.insert(name.clone(), entry).is_some() {
+                    return Err(self.twice(&name));
+                }
+                Ok(())
+            }
+            Ok(Built::Odd(what)) => self.other(name, what),
+            Err(Fault::Whole(error)) => Err(error),
+            Err(Fault::Unreadable(why)) => self.other(name, format!("{UNREADABLE}: {why}")),
+            Err(Fault::Tensor(why)) => Err(self.bytes.damaged(format!("tensor `{name}`: {why}"))),
+        }
+    }
+
     fn other(&mut self, name: String, what: String) -> Result<()> {
         self.letters += what.len();
         if self.named.others.insert(name.clone(), what).is_some() {
@@ -236,7 +209,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn twice(&self, name: &str) -> crate::Error {
+    fn twice(&self, name: &str) -> Error {
         self.bytes.fault(format!("two values are called `{name}`"))
     }
 
@@ -277,15 +250,23 @@ impl Walk<'_> {
         let pickle = self.pickle;
         let (&[storage, offset, shape, strides], rest) =
             args.split_first_chunk::<4>().ok_or("its builder lacks arguments")?;
-        let Value::Persistent(reference) = pickle.get(storage) else {
-            return Err("its storage is no reference".into());
+        let place = match pickle.get(storage) {
+            Value::Persistent(reference) => Place::Outside(
+                StorageRef::read(pickle, *reference).ok_or("its storage is not understood")?,
+            ),
+            Value::Object(object) => {
+                let (memory, kind) = self.nested(storage, object)?;
+                Place::Nested(memory, kind)
+            }
+            _ => return Err("its storage is no reference".into()),
         };
-        let reference =
-            StorageRef::read(pickle, *reference).ok_or("its storage is not understood")?;
         let kind = if typed {
             rest.get(2).and_then(|&dtype| pickle.class_name(dtype)).and_then(dtype_kind)
         } else {
-            reference.kind
+            match &place {
+                Place::Outside(reference) => reference.kind,
+                Place::Nested(_, kind) => Some(*kind),
+            }
         };
         let Some(kind) = kind else {
             return Ok(Built::Odd("a tensor of an unsupported element type".into()));
@@ -296,14 +277,46 @@ impl Walk<'_> {
         let offset = pickle.int(offset).ok_or("its offset is no integer")?;
         let shape = ints(shape).ok_or("its shape is no list of integers")?;
         let strides = ints(strides).ok_or("its strides are no list of integers")?;
-        let memory = (self.storage)(&reference).map_err(Fault::Whole)?;
+        let memory = match place {
+            Place::Outside(reference) => (self.storage)(&reference).map_err(Fault::Whole)?,
+            Place::Nested(memory, _) => memory,
+        };
         Ok(Built::Tensor(Entry::new(memory, kind, offset, shape, strides)?))
     }
+
+    /// A storage that is a file of its own inside the pickle, as torch pickles them without a file around.
+    fn nested(&mut self, id: Id, object: &Object) -> Result<(Arc<Storage>, Kind), Fault> {
+        if self.pickle.class_name(id) != Some("torch.storage._load_from_bytes") {
+            return Err("its storage is not understood".into());
+        }
+        let args = self.pickle.items(object.args).unwrap_or_default();
+        let Some(Value::Blob(range)) = args.first().map(|&arg| self.pickle.get(arg)) else {
+            return Err("its storage holds no bytes".into());
+        };
+        if let Some(known) = self.nested.get(&range.start) {
+            return Ok(known.clone());
+        }
+        let part = self.bytes.slice(range.clone()).ok_or("its storage lies beyond the file")?;
+        let read = torch_file::read_storage(&part).map_err(|error| match error {
+            Error::File { message, .. } => Fault::Unreadable(message),
+            other => Fault::Whole(other),
+        })?;
+        self.nested.insert(range.start, read.clone());
+        Ok(read)
+    }
+}
+
+/// Where the memory of a tensor is.
+enum Place {
+    Outside(StorageRef),
+    Nested(Arc<Storage>, Kind),
 }
 
 /// A fault of the file, or of the tensor that is being built.
 enum Fault {
-    Whole(crate::Error),
+    Whole(Error),
+    /// The tensor has a file of its own, which is damaged: others may be whole.
+    Unreadable(String),
     Tensor(String),
 }
 

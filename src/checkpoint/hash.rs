@@ -22,5 +22,14 @@ pub fn sha256(path: impl AsRef<Path>) -> Result<String> {
             Err(e) => return Err(e).while_doing("read", path),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digits(hasher))
+}
+
+/// The SHA-256 of bytes in memory, written as [`sha256`] writes it.
+pub fn sha256_of(bytes: impl AsRef<[u8]>) -> String {
+    digits(Sha256::new_with_prefix(bytes))
+}
+
+fn digits(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,7 +3,7 @@
 //! [`open`] tells a file by its content, never by its name, and lists the tensors in it; nothing but the table is
 //! read until [`Entry::tensor`] asks for numbers. [`dialect`] then says which network it is and gives one canonical
 //! naming, and [`fill()`] makes a complete, typed set of tensors for a model, or one report with everything that is
-//! wrong. [`save_safetensors`] is the way back.
+//! wrong. [`save_safetensors`] and [`save_torch`] are the ways back.
 //!
 //! No file can run code: pickles are read as data, see `unpickle.rs`. Every length, shape, stride and offset is
 //! checked against what the file holds before it is used.
@@ -12,24 +12,38 @@
 
 mod archive;
 mod bytes;
+mod delta;
 pub mod dialect;
 mod entry;
 mod fill;
 mod flatten;
 mod hash;
+mod modules;
+mod ndarray;
+mod network_pickle;
 mod npy;
 mod pickle;
+mod pickle_writer;
 mod safetensors_file;
+mod salvage;
 mod sniff;
+mod storage;
+mod storage_ref;
 mod torch_file;
 mod unpickle;
 mod write;
+mod write_torch;
 
-pub use dialect::{Contents, Named, Network, Part, clip, generator, recognise};
+pub use delta::{DELTA_FORMAT, apply_delta, delta};
+pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, recognise};
 pub use entry::Entry;
-pub use fill::{Report, fill};
-pub use hash::sha256;
+pub use fill::{Report, check, fill};
+pub use hash::{sha256, sha256_of};
+pub(crate) use pickle_writer::PickleWriter;
+pub use salvage::{Salvage, salvage};
 pub use write::{save_in_pieces, save_safetensors};
+pub(crate) use write_torch::Archive;
+pub use write_torch::{Item, save_torch};
 
 use crate::error::{Error, IoContext, Result};
 use bytes::Bytes;
@@ -54,6 +68,13 @@ pub enum Container {
     TorchLegacy,
     /// `torch.jit.save`: a zip archive with code, of which only the tensors are read.
     TorchScript,
+    /// NVIDIA's pickle of PyTorch networks: stylegan2-ada-pytorch and the stylegan3 repository.
+    NvidiaTorch,
+    /// NVIDIA's pickle of TensorFlow networks: stylegan2 and stylegan2-ada. The slashes in the names of their
+    /// variables are dots here.
+    NvidiaTensorFlow,
+    /// A pickle of NumPy's arrays in lists or dictionaries; directions travel so.
+    NumpyPickle,
     /// `.npy`: one array, called `array` here. Latents travel so, networks do not.
     Npy,
 }
@@ -65,6 +86,9 @@ impl fmt::Display for Container {
             Self::TorchZip => "torch (zip)",
             Self::TorchLegacy => "torch (legacy, before 1.6)",
             Self::TorchScript => "TorchScript",
+            Self::NvidiaTorch => "network pickle (NVIDIA, PyTorch)",
+            Self::NvidiaTensorFlow => "network pickle (NVIDIA, TensorFlow)",
+            Self::NumpyPickle => "pickle (NumPy arrays)",
             Self::Npy => "NumPy array",
         })
     }
@@ -87,18 +111,16 @@ pub struct Checkpoint {
     pub container: Container,
     /// Length of the file in bytes.
     pub bytes: u64,
-    /// What the file says about itself: the metadata of safetensors, `torch.version` of a zip.
+    /// What the file says about itself: the metadata of safetensors, `torch.version` of a zip, `written_by` of a
+    /// network pickle.
     pub metadata: BTreeMap<String, String>,
     /// A few words about the outermost value: "dictionary of 2 items".
     pub whole: String,
     /// The tensors by name.
     pub entries: BTreeMap<String, Entry>,
-    /// Everything that is no tensor, described: for people only.
+    /// Everything that is no tensor, described in a few words: numbers and short texts are spelt out, texts in quotes.
     pub others: BTreeMap<String, String>,
 }
-
-/// What the metadata of a `delta.safetensors` call their format.
-pub const DELTA_FORMAT: &str = "nada-delta";
 
 impl Checkpoint {
     /// Whether this is only what an adapted generator changed: no generator without its base.
@@ -144,6 +166,9 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,
         Container::Npy => npy::read(bytes)?,
+        Container::NvidiaTorch | Container::NvidiaTensorFlow | Container::NumpyPickle => {
+            network_pickle::read(bytes)?
+        }
         Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
     };
     let length = bytes.len() as u64;

@@ -3,8 +3,9 @@
 //! Versions 1 to 3 of the format. Arrays of Python objects are pickles and are refused.
 
 use super::bytes::Bytes;
-use super::entry::{Entry, Storage};
+use super::entry::Entry;
 use super::flatten::Named;
+use super::storage::Storage;
 use super::{Container, Parts};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;

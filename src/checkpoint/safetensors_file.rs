@@ -1,9 +1,10 @@
 //! The safetensors container: a JSON table of names and ranges, then the numbers.
 
 use super::bytes::Bytes;
-use super::entry::{Entry, Storage};
+use super::entry::Entry;
 use super::flatten::Named;
 use super::pickle::count;
+use super::storage::Storage;
 use super::{Container, Parts};
 use crate::error::Result;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
@@ -69,7 +70,7 @@ pub(crate) fn stated_header(bytes: &[u8]) -> Option<u64> {
     (rest.first() == Some(&b'{')).then(|| u64::from_le_bytes(*length))
 }
 
-fn kind_of(dtype: Dtype) -> Option<Kind> {
+pub(super) fn kind_of(dtype: Dtype) -> Option<Kind> {
     Some(match dtype {
         Dtype::BOOL => Kind::Bool,
         Dtype::U8 => Kind::Uint8,

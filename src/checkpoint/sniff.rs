@@ -1,13 +1,11 @@
 //! What a file is, by its first bytes; and plain words for what it is not.
 
 use super::bytes::Bytes;
-use super::pickle::Value;
-use super::unpickle::unpickle;
 use super::{Container, npy, safetensors_file, torch_file};
 use crate::error::{Error, Result};
 
-const EXPECTED: &str = "expected a checkpoint: `.safetensors`, or `.pt` as torch writes it";
-const LATER: &str = "support for this format comes with `nada convert`";
+pub(crate) const EXPECTED: &str =
+    "expected a checkpoint: `.safetensors`, `.pt` as torch writes it, or NVIDIA's `.pkl`";
 const DOWNLOAD: &str = "the download failed: open the link in a browser, and fetch the file itself";
 
 /// Beginnings of files that people confuse with checkpoints.
@@ -32,7 +30,7 @@ const KNOWN: &[(&[u8], &str, &str)] = &[
     ),
 ];
 
-/// Tells the container, or why there is none to read.
+/// Tells the container as far as the first bytes do, or why there is none to read.
 pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
     let refuse = |what: &str, hint: &str| Err(Error::file_hint(bytes.path(), what, hint));
     let head = &bytes[..bytes.len().min(4096)];
@@ -60,8 +58,8 @@ pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
         return Ok(Container::Npy);
     }
     if head[0] == 0x80 {
-        let what = pickle(bytes);
-        return refuse(&what, LATER);
+        // Which code wrote it is told by reading it.
+        return Ok(Container::NvidiaTorch);
     }
     if header.is_some() {
         return Ok(Container::Safetensors);
@@ -88,28 +86,4 @@ pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
         &format!("is of no known format: it begins with the bytes {}", start.join(" ")),
         EXPECTED,
     )
-}
-
-/// Which of the pickles that are not torch's this is.
-fn pickle(bytes: &Bytes) -> String {
-    let read = match unpickle(bytes, 0) {
-        Ok(read) => read,
-        Err(Error::File { message, .. }) => {
-            return format!("begins like a Python pickle, but {message}");
-        }
-        Err(other) => return other.to_string(),
-    };
-    let names = || {
-        read.values().iter().filter_map(|value| match value {
-            Value::Global(name) => Some(&**name),
-            _ => None,
-        })
-    };
-    if names().any(|name| name.starts_with("torch_utils.persistence")) {
-        return "is a network pickle of NVIDIA's StyleGAN (PyTorch)".into();
-    }
-    if names().any(|name| name.starts_with("dnnlib.tflib")) {
-        return "is a network pickle of NVIDIA's StyleGAN (TensorFlow)".into();
-    }
-    format!("is a Python pickle that torch did not write ({})", read.describe(read.root))
 }

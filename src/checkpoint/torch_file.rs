@@ -3,10 +3,12 @@
 
 use super::archive;
 use super::bytes::Bytes;
-use super::entry::Storage;
-use super::flatten::{StorageRef, flatten};
+use super::flatten::flatten;
 use super::pickle::{Pickle, Value, count};
+use super::storage::Storage;
+use super::storage_ref::StorageRef;
 use super::unpickle::unpickle;
+use super::write_torch::METADATA;
 use super::{Container, Parts};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +17,9 @@ use std::sync::Arc;
 /// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, as a pickle.
 pub(crate) const LEGACY_START: [u8; 15] =
     [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+
+/// Bytes of our own metadata: a configuration's and a vocabulary's take some ten thousand.
+const MAX_METADATA: usize = 1 << 20;
 
 /// Reads the zip container and TorchScript archives.
 pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
@@ -43,14 +48,18 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
     }
     let script = members.contains_key(&format!("{root}constants.pkl"))
         && members.keys().any(|name| name.starts_with(&format!("{root}code/")));
-    let metadata = short("version").map(|v| ("torch.version".to_owned(), v)).into_iter().collect();
+    let mut metadata = members
+        .get(&format!("{root}{METADATA}"))
+        .map(|member| own_metadata(&member.bytes))
+        .unwrap_or_default();
+    metadata.extend(short("version").map(|v| ("torch.version".to_owned(), v)));
 
     let member = &members[pickle_name];
     let stored = Storage::new(member.bytes.clone(), pickle_name.clone(), member.crc32);
     stored.verify()?;
     let pickle = unpickle(&member.bytes, 0)?;
     let mut known: HashMap<String, Arc<Storage>> = HashMap::new();
-    let named = flatten(bytes, &pickle, &mut |reference| {
+    let named = flatten(&member.bytes, &pickle, &mut |reference| {
         if let Some(storage) = known.get(&reference.key) {
             return Ok(storage.clone());
         }
@@ -80,26 +89,73 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
 
 /// Reads the legacy container: magic number, protocol, system, object, keys, then the storages one by one.
 pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
-    let protocol = unpickle(bytes, LEGACY_START.len())?;
-    if protocol.int(protocol.root) != Some(1001) {
-        return Err(bytes.fault(format!(
-            "legacy torch file of protocol {}, expected 1001",
-            protocol.describe(protocol.root)
-        )));
+    let Legacy { pickle, storages } = Legacy::read(bytes)?;
+    let named = flatten(bytes, &pickle, &mut |reference| storages.find(bytes, reference))?;
+    Ok(Parts {
+        container: Container::TorchLegacy,
+        metadata: BTreeMap::new(),
+        whole: pickle.describe(pickle.root),
+        named,
+    })
+}
+
+/// Reads a legacy file that holds a bare storage, as NVIDIA's pickles have one for every tensor.
+pub(crate) fn read_storage(bytes: &Bytes) -> Result<(Arc<Storage>, tch::Kind)> {
+    if !bytes.starts_with(&LEGACY_START) {
+        return Err(bytes.damaged("a storage inside it is not in torch's legacy format"));
     }
-    let system = unpickle(bytes, protocol.end)?;
-    let mut pairs = system.pairs(system.root).unwrap_or_default().iter();
-    if pairs.any(|&(k, v)| {
-        system.text(k) == Some("little_endian") && matches!(system.get(v), Value::Bool(false))
-    }) {
-        return Err(bytes.fault("its numbers are big-endian, which is not supported"));
+    let Legacy { pickle, storages } = Legacy::read(bytes)?;
+    let reference = match pickle.get(pickle.root) {
+        Value::Persistent(id) => StorageRef::read(&pickle, *id),
+        _ => None,
+    };
+    let reference = reference.ok_or_else(|| {
+        bytes.damaged(format!("a storage inside it is {}", pickle.describe(pickle.root)))
+    })?;
+    let storage = storages.find(bytes, &reference)?;
+    let kind = reference
+        .kind
+        .ok_or_else(|| bytes.fault("a storage inside it has an unsupported element type"))?;
+    Ok((storage, kind))
+}
+
+/// A legacy file, taken apart.
+struct Legacy {
+    pickle: Pickle,
+    storages: LegacyStorages,
+}
+
+/// Where each storage lies, and the size of its elements.
+struct LegacyStorages(HashMap<String, (Bytes, usize)>);
+
+impl Legacy {
+    fn read(bytes: &Bytes) -> Result<Self> {
+        let protocol = unpickle(bytes, LEGACY_START.len())?;
+        if protocol.int(protocol.root) != Some(1001) {
+            return Err(bytes.fault(format!(
+                "legacy torch file of protocol {}, expected 1001",
+                protocol.describe(protocol.root)
+            )));
+        }
+        let system = unpickle(bytes, protocol.end)?;
+        let mut pairs = system.pairs(system.root).unwrap_or_default().iter();
+        if pairs.any(|&(k, v)| {
+            system.text(k) == Some("little_endian") && matches!(system.get(v), Value::Bool(false))
+        }) {
+            return Err(bytes.fault("its numbers are big-endian, which is not supported"));
+        }
+        let pickle = unpickle(bytes, system.end)?;
+        let keys = unpickle(bytes, pickle.end)?;
+        let storages = legacy_storages(bytes, &pickle, &keys)?;
+        Ok(Self { pickle, storages })
     }
-    let pickle = unpickle(bytes, system.end)?;
-    let keys = unpickle(bytes, pickle.end)?;
-    let storages = legacy_storages(bytes, &pickle, &keys)?;
-    let named = flatten(bytes, &pickle, &mut |reference| {
+}
+
+impl LegacyStorages {
+    /// The memory of a reference, which may be a part of a storage.
+    fn find(&self, bytes: &Bytes, reference: &StorageRef) -> Result<Arc<Storage>> {
         let missing = || bytes.damaged(format!("storage `{}` is missing", reference.key));
-        let (whole, kind_size) = storages.get(&reference.key).ok_or_else(missing)?;
+        let (whole, kind_size) = self.0.get(&reference.key).ok_or_else(missing)?;
         let Some((key, offset, length)) = &reference.view else {
             return Ok(Storage::new(whole.clone(), format!("storage {}", reference.key), None));
         };
@@ -111,22 +167,18 @@ pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
             bytes.damaged(format!("part `{key}` lies outside storage `{}`", reference.key))
         })?;
         Ok(Storage::new(part, format!("part {key}"), None))
-    })?;
-    Ok(Parts {
-        container: Container::TorchLegacy,
-        metadata: BTreeMap::new(),
-        whole: pickle.describe(pickle.root),
-        named,
-    })
+    }
 }
 
-/// Where each storage lies, and the size of its elements. The stream gives lengths in elements and no types, so
-/// the types come from the references in the object.
-fn legacy_storages(
-    bytes: &Bytes,
-    pickle: &Pickle,
-    keys: &Pickle,
-) -> Result<HashMap<String, (Bytes, usize)>> {
+/// What `nada` says about a file that it wrote itself; anything else there is passed over.
+fn own_metadata(json: &[u8]) -> BTreeMap<String, String> {
+    let small = json.len() <= MAX_METADATA;
+    small.then(|| serde_json::from_slice(json).ok()).flatten().unwrap_or_default()
+}
+
+/// Finds the storages of a stream, which gives lengths in elements and no types: the types come from the references
+/// in the object.
+fn legacy_storages(bytes: &Bytes, pickle: &Pickle, keys: &Pickle) -> Result<LegacyStorages> {
     let mut declared: HashMap<String, StorageRef> = HashMap::new();
     for value in pickle.values() {
         let Value::Persistent(id) = value else { continue };
@@ -182,7 +234,7 @@ fn legacy_storages(
             return Err(bytes.fault(format!("storage `{key}` is listed twice")));
         }
     }
-    Ok(storages)
+    Ok(LegacyStorages(storages))
 }
 
 /// Bytes of so many elements; `None` when that is negative or overflows.

@@ -27,8 +27,9 @@ const MAX_STEPS: usize = 20_000_000;
 /// Bytes that the values of one pickle may take in memory, roughly. A name that is joined anew by each opcode, or an
 /// object in every second one, would otherwise make a hundred times of a file.
 const MAX_MEMORY: usize = 160 << 20;
-/// Characters of one text; the largest known are the sources in NVIDIA's files, below 100 kB.
-const MAX_TEXT: usize = 16 << 20;
+/// Longer texts stay in the file, as bytes: arrays of protocol 2 are written as texts. The largest others known are
+/// the sources in NVIDIA's files, below 100 kB.
+const MAX_TEXT: usize = 1 << 17;
 
 /// Reads one pickle that starts at `start` of `bytes`, of any protocol from 0 to 5.
 pub(crate) fn unpickle(bytes: &Bytes, start: usize) -> Result<Pickle> {
@@ -326,7 +327,7 @@ impl<'a> Machine<'a> {
         let length = self.length::<N>()?;
         let range = self.range(length)?;
         if length > MAX_TEXT {
-            return Err(format!("a text of {length} bytes"));
+            return self.push(Value::Blob(range));
         }
         let text = String::from_utf8_lossy(&self.data[range]).into();
         self.push(Value::Text(text))

@@ -53,19 +53,8 @@ pub fn save_safetensors(
     atomic::write_with(path, |file| {
         write(file, &(header.len() as u64).to_le_bytes())?;
         write(file, header.as_bytes())?;
-        let mut buffer = Vec::new();
         for row in &table {
-            buffer.clear();
-            buffer.resize(row.tensor.numel() * row.kind.elt_size_in_bytes(), 0);
-            torch::catch("writing a tensor", || {
-                let plain =
-                    row.tensor.detach().to_device(Device::Cpu).to_kind(row.kind).contiguous();
-                if plain.numel() > 0 {
-                    plain.copy_data_u8(&mut buffer, plain.numel());
-                }
-                Ok(())
-            })?;
-            write(file, &buffer)?;
+            write(file, &bytes_of(row.tensor, row.kind)?)?;
         }
         Ok(())
     })
@@ -96,14 +85,7 @@ pub fn save_in_pieces(
         write(header.as_bytes())?;
         let mut written = 0;
         fill(&mut |piece| {
-            let mut buffer = vec![0; piece.numel() * 4];
-            torch::catch("writing a tensor", || {
-                let plain = piece.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-                if plain.numel() > 0 {
-                    plain.copy_data_u8(&mut buffer, plain.numel());
-                }
-                Ok(())
-            })?;
+            let buffer = bytes_of(piece, Kind::Float)?;
             written += buffer.len() as u64;
             write(&buffer)
         })?;
@@ -169,6 +151,19 @@ fn json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn is_float(kind: Kind) -> bool {
+/// The numbers of a tensor in `kind`, row by row, as files hold them.
+pub(super) fn bytes_of(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
+    torch::catch("writing a tensor", || {
+        let plain = tensor.detach().to_device(Device::Cpu).to_kind(kind).contiguous();
+        if plain.numel() > 0 {
+            plain.copy_data_u8(&mut bytes, plain.numel());
+        }
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+pub(super) fn is_float(kind: Kind) -> bool {
     matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double)
 }

@@ -2,14 +2,14 @@
 
 use super::printer::{Printer, harmless, table};
 use crate::builtin;
-use crate::checkpoint::{self, Checkpoint, Entry, Named, Network};
+use crate::checkpoint::{self, Checkpoint, Entry, Named, Network, Salvage};
 use crate::clip;
 use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
-use crate::models;
+use crate::models::{self, GeneratorFiles};
 use crate::run_dir::RunDir;
 use crate::stylegan2::{self, LayerId};
-use crate::torch::ShapeMap;
+use crate::torch::{self, ShapeMap};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -22,7 +22,7 @@ use tch::Kind;
   nada inspect runs/sketch
   nada inspect clip-rn --tensors --json")]
 pub(super) struct InspectArgs {
-    /// A checkpoint file, the folder of a run, or a shipped name
+    /// A checkpoint file, the folder of a run, a shipped name, or BASE+DELTA
     #[arg(value_name = "FILE|RUN")]
     what: String,
     /// List all tensors: name, type, shape
@@ -33,6 +33,8 @@ pub(super) struct InspectArgs {
     json: bool,
 }
 
+/// Tensors of a damaged file that are named as lost, unless all tensors are asked for.
+const LOST: usize = 5;
 /// Columns that a list of phrases fills.
 const WIDTH: usize = 96;
 
@@ -43,6 +45,7 @@ type Facts = Vec<(&'static str, Value)>;
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
     let shipped = builtin::models().into_iter().find(|m| m.name == args.what);
     let path = shipped.map_or_else(|| args.what.clone().into(), |m| m.path);
+    let mut broken = None;
     let facts = if RunDir::is_run(&path) {
         if args.tensors {
             return Err(Error::request(
@@ -55,12 +58,23 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
             .into());
         }
         run_facts(&RunDir::open(&path)?)?
+    } else if let Some(files) = joined(&args.what)? {
+        joined_facts(&files)?
     } else {
         if path.is_dir() {
             // Says what was looked for.
             RunDir::open(&path)?;
         }
-        file_facts(&checkpoint::open(&path)?, args.tensors)?
+        match checkpoint::open(&path) {
+            Ok(file) => file_facts(&file, args.tensors)?,
+            Err(error) => match checkpoint::salvage(&path) {
+                Some(found) => {
+                    broken = Some(error);
+                    salvaged_facts(&found, args.tensors)?
+                }
+                None => return Err(error.into()),
+            },
+        }
     };
     let text = if args.json {
         let map: serde_json::Map<String, Value> =
@@ -70,7 +84,43 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
         harmless(&shown(&facts)).into_owned()
     };
     printer.data(&text)?;
-    Ok(())
+    broken.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// What is left of a damaged file, and what is not.
+fn salvaged_facts(found: &Salvage, with_tensors: bool) -> Result<Facts> {
+    let mut facts = file_facts(&found.checkpoint, with_tensors)?;
+    let (lost, all) = (found.lost.len(), found.checkpoint.entries.len());
+    facts.push(("whole_tensors", json!(format!("{} of {all}", all - lost))));
+    let shown = if with_tensors { lost } else { lost.min(LOST) };
+    let mut names: Vec<String> = found.lost[..shown].to_vec();
+    if shown < lost {
+        names.push(format!("and {} more", lost - shown));
+    }
+    facts.push(("lost", json!(names)));
+    Ok(facts)
+}
+
+/// The files of `BASE+DELTA`; `None` for anything else.
+fn joined(what: &str) -> Result<Option<GeneratorFiles>> {
+    if !what.contains('+') || Path::new(what).exists() {
+        return Ok(None);
+    }
+    let files = builtin::resolve_generator(what)?;
+    Ok(Some(files).filter(|files| !files.deltas.is_empty()))
+}
+
+/// What a base and the deltas upon it make; opened, so that their hashes are compared.
+fn joined_facts(files: &GeneratorFiles) -> Result<Facts> {
+    let stored = models::read_generator(files, None)?;
+    let mut facts: Facts = vec![
+        ("file", json!(files.base)),
+        ("deltas", json!(files.deltas)),
+        ("sha256", json!(stored.origin.sha256)),
+    ];
+    facts.extend(shape_facts(stored.config, &torch::shapes(&stored.tensors))?);
+    facts.push(("metadata", json!(stored.origin.metadata)));
+    Ok(facts)
 }
 
 /// What a file holds.
@@ -125,8 +175,12 @@ fn or_problems(named: Result<Named>, facts: impl FnOnce(&Named) -> Result<Facts>
 }
 
 fn generator_facts(named: &Named) -> Result<Facts> {
-    let shapes = shapes(named);
-    let config = stylegan2::Config::infer(&shapes)?;
+    let config = models::generator_config(named)?;
+    shape_facts(config, &shapes(named))
+}
+
+/// The facts of a generator with tensors of these shapes.
+fn shape_facts(config: stylegan2::Config, shapes: &ShapeMap) -> Result<Facts> {
     let blocks = config.channels.iter().enumerate();
     let channels: Vec<Value> = blocks
         .map(|(b, c)| json!({ "resolution": config.block_resolution(b), "channels": c }))
@@ -144,7 +198,7 @@ fn generator_facts(named: &Named) -> Result<Facts> {
         })
         .collect();
     let needed = config.parameter_shapes();
-    let missing = faults(&needed, &shapes);
+    let missing = faults(&needed, shapes);
     let noises = shapes.keys().filter(|name| name.starts_with("noises.")).count();
     let mut facts: Facts = vec![
         ("network", json!("generator")),
@@ -153,12 +207,15 @@ fn generator_facts(named: &Named) -> Result<Facts> {
         ("style_dim", json!(config.style_dim)),
         ("z_dim", json!(config.z_dim)),
         ("mapping_layers", json!(config.mapping_layers)),
+        ("mapping_width", json!(config.mapping_width)),
+        ("classes", json!(config.classes)),
         ("channels", json!(channels)),
         ("parameters", json!(count(&needed))),
         ("latent_avg", json!(shapes.contains_key("latent_avg"))),
         ("noise_buffers", json!(noises)),
         ("layers", json!(layers)),
     ];
+    facts.extend(config.conv_clamp.map(|clamp| ("conv_clamp", json!(clamp))));
     if !missing.is_empty() {
         facts.push(("problems", json!(missing)));
     }

@@ -5,7 +5,9 @@
 
 mod adapt;
 mod compare;
+mod convert;
 mod evaluate;
+mod export;
 mod fetch;
 mod generate;
 mod inspect;
@@ -65,6 +67,10 @@ enum Command {
     Score(score::ScoreArgs),
     /// Say what a file of weights or a run holds
     Inspect(inspect::InspectArgs),
+    /// Put weights into another container: safetensors, or rosinality's .pt
+    Convert(convert::ConvertArgs),
+    /// Write a generator for other programs: ONNX, TorchScript, a delta …
+    Export(export::ExportArgs),
     /// Bring well-known public weights into the models folder
     Fetch(fetch::FetchArgs),
     /// List the presets, or print one
@@ -95,6 +101,8 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args, &printer),
         Command::Score(args) => score::run(&args, &printer),
         Command::Inspect(args) => inspect::run(&args, &printer),
+        Command::Convert(args) => convert::run(&args, &printer),
+        Command::Export(args) => export::run(&args, &printer),
         Command::Fetch(args) => fetch::run(&args, &printer),
         Command::Presets(args) => presets::run(&args, &printer),
         Command::Completions { shell } => completions(shell, &printer),

@@ -67,7 +67,8 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> anyhow::Result<()> {
     let mut scores: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
     let mut guides = Vec::new();
     for (name, file) in names.iter().zip(&files) {
-        let (clip, _) = models::open_clip(file, Kind::Float, device)?;
+        let (clip, origin) = models::open_clip(file, Kind::Float, device)?;
+        origin.notes.iter().for_each(|note| printer.warn(note));
         let texts = direction::features(&clip, &args.text)?;
         let side = clip.resolution() as u32;
         let mut rows = Vec::new();

@@ -1,8 +1,9 @@
 //! The sizes of a CLIP, read off the shapes of its tensors: no model names, no tables.
 //!
-//! Attention heads leave no trace in the shapes. As in every published CLIP they are 64 wide; a tower narrower
-//! than that has one head.
+//! Attention heads leave no trace in the shapes. Unless the [`Traits`] of a model say otherwise they are 64 wide, as in
+//! all of OpenAI's; a tower narrower than that has one head.
 
+use super::traits::{Activation, Traits};
 use crate::error::{Error, Result};
 use crate::torch::ShapeMap;
 use std::collections::BTreeSet;
@@ -21,6 +22,8 @@ pub struct Config {
     pub vision: VisionConfig,
     /// The text tower.
     pub text: TextConfig,
+    /// The function within the blocks of both transformers.
+    pub activation: Activation,
 }
 
 /// Which image tower, and its sizes.
@@ -43,6 +46,8 @@ pub struct VitConfig {
     pub width: i64,
     /// Number of transformer blocks.
     pub layers: i64,
+    /// Attention heads of each block.
+    pub heads: i64,
 }
 
 /// Sizes of a ModifiedResNet.
@@ -67,9 +72,11 @@ pub struct TextConfig {
     pub width: i64,
     /// Number of transformer blocks.
     pub layers: i64,
+    /// Attention heads of each block.
+    pub heads: i64,
 }
 
-/// Heads of an attention of this width.
+/// Heads of an attention of this width, where nothing else is stated.
 pub(super) fn heads(width: i64) -> i64 {
     (width / HEAD).max(1)
 }
@@ -115,7 +122,7 @@ impl Config {
         }
         match (vision, text) {
             (Some((vision, (_, embed_dim))), Some((text, _))) if reader.problems.is_empty() => {
-                Ok(Self { embed_dim, vision, text })
+                Ok(Self { embed_dim, vision, text, activation: Activation::default() })
             }
             _ => Err(Error::Tensors {
                 what: "CLIP".into(),
@@ -125,6 +132,36 @@ impl Config {
                 ),
             }),
         }
+    }
+
+    /// The same sizes with what the shapes did not tell.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] when a width cannot be split into so many heads.
+    pub fn with_traits(mut self, traits: Traits) -> Result<Self> {
+        let mut problems = Vec::new();
+        let mut split = |what: &str, width: i64, heads: i64| {
+            if heads < 1 || width % heads != 0 {
+                problems.push(format!(
+                    "the width of the {what} is {width}, which cannot be split into {heads} heads"
+                ));
+            }
+            heads
+        };
+        if let Some(activation) = traits.activation {
+            self.activation = activation;
+        }
+        if let (VisionConfig::Vit(vit), Some(heads)) = (&mut self.vision, traits.vision_heads) {
+            vit.heads = split("vision transformer", vit.width, heads);
+        }
+        if let Some(heads) = traits.text_heads {
+            self.text.heads = split("text transformer", self.text.width, heads);
+        }
+        if problems.is_empty() {
+            return Ok(self);
+        }
+        let hint = Some("the configuration beside the weights belongs to another model".into());
+        Err(Error::Tensors { what: "CLIP".into(), problems, hint })
     }
 
     /// Side in pixels of the images that the image tower takes.
@@ -169,7 +206,8 @@ fn vit(reader: &mut Reader) -> Option<(VisionConfig, Ending)> {
     let ([width, _, patch, _], [tokens, _], [_, embed]) = (conv?, positions?, proj?);
     reader.splits_into_heads("the vision transformer", width);
     let grid = reader.side("visual.positional_embedding", tokens)?;
-    let config = VitConfig { resolution: grid * patch, patch, width, layers: layers? };
+    let config =
+        VitConfig { resolution: grid * patch, patch, width, layers: layers?, heads: heads(width) };
     Some((VisionConfig::Vit(config), ("visual.proj", embed)))
 }
 
@@ -196,7 +234,7 @@ fn text(reader: &mut Reader) -> Option<(TextConfig, i64)> {
     let layers = reader.count("transformer.resblocks.");
     let ([vocab, width], [context, _], [_, embed]) = (table?, positions?, proj?);
     reader.splits_into_heads("the text transformer", width);
-    Some((TextConfig { context, vocab, width, layers: layers? }, embed))
+    Some((TextConfig { context, vocab, width, layers: layers?, heads: heads(width) }, embed))
 }
 
 fn starts(shapes: &ShapeMap, prefix: &str) -> bool {
@@ -273,9 +311,10 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::clip) fn vit_b32() -> Config {
-        let vision = VitConfig { resolution: 224, patch: 32, width: 768, layers: 12 };
-        let text = TextConfig { context: 77, vocab: 49408, width: 512, layers: 12 };
-        Config { embed_dim: 512, vision: VisionConfig::Vit(vision), text }
+        let vision = VitConfig { resolution: 224, patch: 32, width: 768, layers: 12, heads: 12 };
+        let text = TextConfig { context: 77, vocab: 49408, width: 512, layers: 12, heads: 8 };
+        let activation = Activation::QuickGelu;
+        Config { embed_dim: 512, vision: VisionConfig::Vit(vision), text, activation }
     }
 
     pub(in crate::clip) fn rn50() -> Config {
@@ -313,6 +352,17 @@ pub(super) mod tests {
                 "the towers end in different widths: `visual.attnpool.c_proj.weight` in 1024, `text_projection` in 512"
             ]
         );
+    }
+
+    #[test]
+    fn heads_that_do_not_divide_the_width_are_told() {
+        let traits = Traits { vision_heads: Some(7), text_heads: Some(0), ..Traits::default() };
+        let Err(Error::Tensors { problems, .. }) = vit_b32().with_traits(traits) else { panic!() };
+        assert_eq!(problems.len(), 2);
+        assert!(problems[0].contains("768") && problems[0].contains("7 heads"), "{problems:?}");
+        let wide = Traits { vision_heads: Some(16), ..Traits::default() };
+        let VisionConfig::Vit(vit) = vit_b32().with_traits(wide).unwrap().vision else { panic!() };
+        assert_eq!(vit.heads, 16);
     }
 
     #[test]

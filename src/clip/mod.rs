@@ -26,12 +26,14 @@ mod shapes;
 pub mod templates;
 pub mod text;
 pub mod tokenizer;
+pub mod traits;
 mod transformer;
 pub mod vision;
 pub mod vocabulary;
 
 pub use config::{Config, VisionConfig};
 pub use preprocess::{Preprocess, Resize};
+pub use traits::{Activation, Traits};
 pub use vocabulary::Vocabulary;
 
 use crate::error::Result;
@@ -69,12 +71,14 @@ impl Clip {
     pub fn new(config: Config, tensors: TensorMap) -> Result<Self> {
         let mut p = Parameters::new(&config.shapes(), tensors)?;
         let vision = match &config.vision {
-            VisionConfig::Vit(vit) => Vision::Vit(vision::VisionTransformer::new(&mut p, vit)),
+            VisionConfig::Vit(vit) => {
+                Vision::Vit(vision::VisionTransformer::new(&mut p, vit, config.activation))
+            }
             VisionConfig::ResNet(resnet) => {
                 Vision::ResNet(resnet::ModifiedResNet::new(&mut p, resnet))
             }
         };
-        let text = Some(text::TextTower::new(&mut p, &config.text));
+        let text = Some(text::TextTower::new(&mut p, &config.text, config.activation));
         let logit_scale = p.take("logit_scale").double_value(&[]).exp();
         let (kind, device) = (p.kind, p.device);
         Ok(Self { config, kind, device, vision, text, logit_scale, vocabulary: None })

@@ -7,7 +7,7 @@ impl Config {
     /// Every tensor that [`super::Clip::new`] needs.
     pub fn shapes(&self) -> ShapeMap {
         let mut all = Shapes::default();
-        let TextConfig { context, vocab, width, layers } = self.text;
+        let TextConfig { context, vocab, width, layers, .. } = self.text;
         all.add("token_embedding.weight", [vocab, width]);
         all.add("positional_embedding", [context, width]);
         all.blocks("", width, layers);
@@ -72,7 +72,7 @@ impl Shapes {
     }
 
     fn vit(&mut self, config: &VitConfig, embed_dim: i64) {
-        let VitConfig { resolution, patch, width, layers } = *config;
+        let VitConfig { resolution, patch, width, layers, .. } = *config;
         let grid = resolution / patch;
         self.add("visual.conv1.weight", [width, 3, patch, patch]);
         self.add("visual.class_embedding", [width]);

@@ -2,7 +2,8 @@
 
 use super::config::TextConfig;
 use super::parameters::Parameters;
-use super::transformer::{LayerNorm, Transformer};
+use super::traits::Activation;
+use super::transformer::{LayerNorm, Sizes, Transformer};
 use tch::{Kind, Tensor};
 
 /// Encodes token ids.
@@ -16,11 +17,13 @@ pub struct TextTower {
 }
 
 impl TextTower {
-    pub(super) fn new(p: &mut Parameters, config: &TextConfig) -> Self {
+    pub(super) fn new(p: &mut Parameters, config: &TextConfig, activation: Activation) -> Self {
+        let TextConfig { width, layers, heads, .. } = *config;
+        let sizes = Sizes { width, heads, activation };
         Self {
             token_embedding: p.take("token_embedding.weight"),
             positional_embedding: p.take("positional_embedding"),
-            transformer: Transformer::new(p, "", config.width, config.layers),
+            transformer: Transformer::new(p, "", sizes, layers),
             ln_final: LayerNorm::new(p, "ln_final"),
             text_projection: p.take("text_projection"),
         }

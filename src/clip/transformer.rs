@@ -1,7 +1,7 @@
 //! The residual attention block that both transformers of a CLIP are made of.
 
-use super::config::heads;
 use super::parameters::Parameters;
+use super::traits::Activation;
 use tch::Tensor;
 
 /// Epsilon of every layer norm.
@@ -97,11 +97,22 @@ struct Block {
     ln_2: LayerNorm,
     c_fc: Linear,
     c_proj: Linear,
-    width: i64,
+    sizes: Sizes,
+}
+
+/// What all blocks of a transformer share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// Width C of a token.
+    pub(super) width: i64,
+    /// Attention heads.
+    pub(super) heads: i64,
+    /// The function within the perceptron.
+    pub(super) activation: Activation,
 }
 
 impl Block {
-    fn new(p: &mut Parameters, name: &str, width: i64) -> Self {
+    fn new(p: &mut Parameters, name: &str, sizes: Sizes) -> Self {
         Self {
             ln_1: LayerNorm::new(p, &format!("{name}.ln_1")),
             in_proj: Linear {
@@ -112,7 +123,7 @@ impl Block {
             ln_2: LayerNorm::new(p, &format!("{name}.ln_2")),
             c_fc: Linear::new(p, &format!("{name}.mlp.c_fc")),
             c_proj: Linear::new(p, &format!("{name}.mlp.c_proj")),
-            width,
+            sizes,
         }
     }
 
@@ -120,7 +131,7 @@ impl Block {
     fn forward(&self, xs: &Tensor, causal: bool) -> Tensor {
         let (n, t, c) = size3(xs);
         let qkv = self.in_proj.forward(&self.ln_1.forward(xs)).view([n, t, 3, c]).unbind(2);
-        let mixed = attention(&qkv[0], &qkv[1], &qkv[2], heads(c), causal);
+        let mixed = attention(&qkv[0], &qkv[1], &qkv[2], self.sizes.heads, causal);
         self.perceive(xs + self.out_proj.forward(&mixed))
     }
 
@@ -128,16 +139,21 @@ impl Block {
     /// looked at, which spares five sixths of a block.
     fn forward_first(&self, xs: &Tensor) -> Tensor {
         let (n, t, c) = size3(xs);
+        let Sizes { width, heads, .. } = self.sizes;
         let normed = self.ln_1.forward(xs);
-        let query = self.in_proj.rows(0, self.width).forward(&normed.narrow(1, 0, 1));
-        let kv = self.in_proj.rows(self.width, 2 * self.width).forward(&normed);
+        let query = self.in_proj.rows(0, width).forward(&normed.narrow(1, 0, 1));
+        let kv = self.in_proj.rows(width, 2 * width).forward(&normed);
         let kv = kv.view([n, t, 2, c]).unbind(2);
-        let mixed = attention(&query, &kv[0], &kv[1], heads(c), false);
+        let mixed = attention(&query, &kv[0], &kv[1], heads, false);
         self.perceive(xs.narrow(1, 0, 1) + self.out_proj.forward(&mixed))
     }
 
     fn perceive(&self, xs: Tensor) -> Tensor {
-        let hidden = quick_gelu(&self.c_fc.forward(&self.ln_2.forward(&xs)));
+        let hidden = self.c_fc.forward(&self.ln_2.forward(&xs));
+        let hidden = match self.sizes.activation {
+            Activation::QuickGelu => quick_gelu(&hidden),
+            Activation::Gelu => hidden.gelu("none"),
+        };
         xs + self.c_proj.forward(&hidden)
     }
 }
@@ -150,9 +166,9 @@ pub(super) struct Transformer {
 
 impl Transformer {
     /// Takes `{prefix}transformer.resblocks.…`.
-    pub(super) fn new(p: &mut Parameters, prefix: &str, width: i64, layers: i64) -> Self {
+    pub(super) fn new(p: &mut Parameters, prefix: &str, sizes: Sizes, layers: i64) -> Self {
         let name = |i| format!("{prefix}transformer.resblocks.{i}");
-        Self { blocks: (0..layers).map(|i| Block::new(p, &name(i), width)).collect() }
+        Self { blocks: (0..layers).map(|i| Block::new(p, &name(i), sizes)).collect() }
     }
 
     /// `[N, T, C]` to `[N, T, C]`; with `causal`, no token sees a later one.

@@ -2,7 +2,8 @@
 
 use super::config::VitConfig;
 use super::parameters::Parameters;
-use super::transformer::{LayerNorm, Transformer};
+use super::traits::Activation;
+use super::transformer::{LayerNorm, Sizes, Transformer};
 use tch::Tensor;
 
 /// Encodes images with a transformer.
@@ -19,15 +20,16 @@ pub struct VisionTransformer {
 }
 
 impl VisionTransformer {
-    pub(super) fn new(p: &mut Parameters, config: &VitConfig) -> Self {
-        let VitConfig { patch, width, layers, .. } = *config;
+    pub(super) fn new(p: &mut Parameters, config: &VitConfig, activation: Activation) -> Self {
+        let VitConfig { patch, width, layers, heads, .. } = *config;
+        let sizes = Sizes { width, heads, activation };
         Self {
             patch,
             conv1: p.take("visual.conv1.weight").reshape([width, 3 * patch * patch]),
             class_embedding: p.take("visual.class_embedding"),
             positional_embedding: p.take("visual.positional_embedding"),
             ln_pre: LayerNorm::new(p, "visual.ln_pre"),
-            transformer: Transformer::new(p, "visual.", width, layers),
+            transformer: Transformer::new(p, "visual.", sizes, layers),
             ln_post: LayerNorm::new(p, "visual.ln_post"),
             proj: p.take("visual.proj"),
         }

@@ -25,6 +25,9 @@ pub struct Config {
     pub base: Option<String>,
     /// Generator to start from: a shipped name, a file, or the folder of an earlier run.
     pub generator: String,
+    /// The class that a conditional generator draws; unset for generators without classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<u32>,
     /// The frozen twin, when it is not the start generator itself.
     pub reference: Option<String>,
     /// The CLIP models that judge, each with its weight in the sum of losses.
@@ -62,6 +65,7 @@ impl Default for Config {
             about: String::new(),
             base: None,
             generator: "faces64".into(),
+            class: None,
             reference: None,
             clip: vec![ClipModel { model: "ViT-B/32".into(), weight: 1.0 }],
             source: "photo".into(),

@@ -72,6 +72,11 @@ impl TokenTable {
         vec![VOCABULARY as i64, self.other.shape()[0]]
     }
 
+    /// The kind of its numbers, as stored.
+    pub(super) fn kind(&self) -> Kind {
+        self.rows.kind()
+    }
+
     /// The full table.
     ///
     /// # Errors

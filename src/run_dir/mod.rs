@@ -24,7 +24,7 @@ pub mod snapshots;
 pub use clock::rfc3339;
 pub use config_file::{Manifest, Weights, check_resumable, config_hash};
 pub use metrics::{MetricsWriter, Record};
-pub use result::{ResultInfo, apply_delta};
+pub use result::ResultInfo;
 pub use snapshots::{Latest, Snapshot};
 
 use crate::error::{Error, IoContext, Result};

@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::torch::ShapeMap;
 
 /// The shape of a StyleGAN2 generator. Everything is inferred from a checkpoint, nothing is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// All but [`Config::conv_clamp`] follows from the shapes of the tensors.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Output resolution in pixels: 8, 16, … 2048.
     pub resolution: i64,
@@ -15,10 +17,18 @@ pub struct Config {
     pub style_dim: i64,
     /// Number of fully connected layers in the mapping network.
     pub mapping_layers: usize,
+    /// Width of the layers inside the mapping network; D as a rule.
+    pub mapping_width: i64,
+    /// Number of classes that a conditional generator draws; 0 for one without classes.
+    pub classes: i64,
+    /// Width of the embedding of a class, which is put behind z; 0 without classes.
+    pub embedding_dim: i64,
     /// Output channels of each resolution's convolutions: 4 px first.
     pub channels: Vec<i64>,
     /// Channels of the constant input.
     pub constant_channels: i64,
+    /// What convolutions and ToRGB layers put out is clamped to ±this. No tensor tells it: set it after [`Config::infer`].
+    pub conv_clamp: Option<f64>,
 }
 
 /// Largest generator that is accepted; anything beyond is a broken or hostile file.
@@ -37,12 +47,16 @@ impl Config {
             z_dim: 512,
             style_dim: 512,
             mapping_layers: 8,
+            mapping_width: 512,
+            classes: 0,
+            embedding_dim: 0,
             constant_channels: channels[0],
             channels,
+            conv_clamp: None,
         }
     }
 
-    /// Reads the configuration off named shapes (rosinality's names).
+    /// Reads the configuration off named shapes (rosinality's names, and `embed.weight`, `embed.bias` for classes).
     ///
     /// # Errors
     /// [`Error::Tensors`] that lists what is missing or impossible.
@@ -69,6 +83,10 @@ impl Config {
             (1..).take_while(|i| shapes.contains_key(&format!("style.{i}.weight"))).count().max(1);
         let first = dims("style.1.weight", 2);
         let last = dims(&format!("style.{mapping_layers}.weight"), 2);
+        let embedding = shapes
+            .contains_key("embed.weight")
+            .then(|| dims("embed.weight", 2))
+            .unwrap_or(vec![0, 0]);
         let constant = dims("input.input", 4);
         let mut channels = vec![dims("conv1.conv.weight", 5)[1]];
         let blocks =
@@ -90,6 +108,12 @@ impl Config {
         if constant.get(2..) != Some(&[4, 4]) && shapes.contains_key("input.input") {
             problems.push(format!("`input.input` has shape {constant:?}, expected 4×4 pixels"));
         }
+        if first[1] <= embedding[0] && shapes.contains_key("style.1.weight") {
+            problems.push(format!(
+                "`style.1.weight` takes {} numbers, the embedding of a class alone has {}",
+                first[1], embedding[0]
+            ));
+        }
         problems.dedup();
         if !problems.is_empty() {
             return Err(Error::Tensors {
@@ -100,11 +124,15 @@ impl Config {
         }
         Ok(Self {
             resolution,
-            z_dim: first[1],
+            z_dim: first[1] - embedding[0],
             style_dim: last[0],
             mapping_layers,
+            mapping_width: first[0],
+            classes: embedding[1],
+            embedding_dim: embedding[0],
             channels,
             constant_channels: constant[1],
+            conv_clamp: None,
         })
     }
 
@@ -155,9 +183,14 @@ impl Config {
     pub fn parameter_shapes(&self) -> ShapeMap {
         let mut shapes = ShapeMap::new();
         for i in 1..=self.mapping_layers {
-            let input = if i == 1 { self.z_dim } else { self.style_dim };
-            shapes.insert(format!("style.{i}.weight"), vec![self.style_dim, input]);
-            shapes.insert(format!("style.{i}.bias"), vec![self.style_dim]);
+            let input = if i == 1 { self.z_dim + self.embedding_dim } else { self.mapping_width };
+            let output = if i == self.mapping_layers { self.style_dim } else { self.mapping_width };
+            shapes.insert(format!("style.{i}.weight"), vec![output, input]);
+            shapes.insert(format!("style.{i}.bias"), vec![output]);
+        }
+        if self.classes > 0 {
+            shapes.insert("embed.weight".into(), vec![self.embedding_dim, self.classes]);
+            shapes.insert("embed.bias".into(), vec![self.embedding_dim]);
         }
         shapes.insert("input.input".into(), vec![1, self.constant_channels, 4, 4]);
         for layer in self.layers() {
@@ -219,6 +252,22 @@ mod tests {
                 && text.contains("`conv1.conv.weight` is missing"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn unusual_mapping_networks_are_read_off_their_shapes() {
+        let mut config = Config::standard(32, 1);
+        (config.mapping_layers, config.mapping_width) = (2, 1024);
+        (config.z_dim, config.style_dim) = (64, 256);
+        assert_eq!(Config::infer(&config.parameter_shapes()).unwrap(), config);
+        (config.classes, config.embedding_dim) = (10, 512);
+        let shapes = config.parameter_shapes();
+        assert_eq!(shapes["style.1.weight"], [1024, 576]);
+        assert_eq!(Config::infer(&shapes).unwrap(), config);
+        let (mut narrow, name) = (shapes, "style.1.weight".to_owned());
+        narrow.insert(name, vec![1024, 512]);
+        let text = Config::infer(&narrow).unwrap_err().to_string();
+        assert!(text.contains("the embedding of a class alone has 512"), "{text}");
     }
 
     #[test]

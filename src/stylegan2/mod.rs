@@ -4,7 +4,8 @@
 //! z ─ mapping ─► w ─ truncation ─► W+ [N, L, D] ─ affine layers ─► style codes ─ synthesis ─► image
 //! ```
 //! Names and arithmetic follow rosinality/stylegan2-pytorch; goldens `generator32` and `generator64` hold the
-//! agreement to 1e-9 in float64. What is not here: the discriminator, which nothing in `nada` needs.
+//! agreement to 1e-9 in float64. Conditional generators and `conv_clamp` follow NVIDIA's code (golden `nvidia`). What
+//! is not here: the discriminator, which nothing in `nada` needs.
 
 mod config;
 mod latent;
@@ -46,7 +47,11 @@ pub struct Generator {
     buffers: TensorMap,
     latent_avg: Tensor,
     latent_avg_origin: LatentAvgOrigin,
+    class: Option<i64>,
 }
+
+/// The embedding of classes; it is stored, but never trained.
+const EMBEDDING: [&str; 2] = ["embed.weight", "embed.bias"];
 
 impl Generator {
     /// Builds a generator from tensors of one kind and device under rosinality's names.
@@ -56,8 +61,17 @@ impl Generator {
     ///
     /// # Errors
     /// [`Error::Tensors`] when parameters are missing or shaped differently, or a filter kernel is not the usual
-    /// one.
-    pub fn new(config: Config, mut tensors: TensorMap) -> Result<Self> {
+    /// one; [`Error::Request`] for a generator with classes, which [`Generator::of_class`] takes.
+    pub fn new(config: Config, tensors: TensorMap) -> Result<Self> {
+        Self::of_class(config, tensors, None)
+    }
+
+    /// As [`Generator::new`], drawing one class of a conditional generator: from 0 to below [`Config::classes`].
+    ///
+    /// # Errors
+    /// As [`Generator::new`]; [`Error::Request`] when the class is not there, or none is given where one is needed.
+    pub fn of_class(config: Config, mut tensors: TensorMap, class: Option<i64>) -> Result<Self> {
+        check_class(&config, class)?;
         let mut params = TensorMap::new();
         let mut problems = Vec::new();
         for (name, shape) in config.parameter_shapes() {
@@ -87,7 +101,8 @@ impl Generator {
         }
         let constant = &params["input.input"];
         let (kind, device) = (constant.kind(), constant.device());
-        let mut buffers = TensorMap::new();
+        let mut buffers: TensorMap =
+            EMBEDDING.iter().filter_map(|&name| params.remove_entry(name)).collect();
         let mut noises = Vec::new();
         for i in 0..config.num_noises() {
             let name = format!("noises.noise_{i}");
@@ -102,7 +117,11 @@ impl Generator {
             buffers.insert(name, map);
         }
         catch("building the generator", move || {
-            let mapping = Mapping::new(&params, config.mapping_layers);
+            let embedding = class.map(|class| {
+                let [weight, bias] = EMBEDDING.map(|name| &buffers[name]);
+                mapping::embedded(weight, bias, class)
+            });
+            let mapping = Mapping::new(&params, &config, embedding);
             let (latent_avg, latent_avg_origin) = match tensors.remove("latent_avg") {
                 Some(avg) => (avg.detach().reshape([config.style_dim]), LatentAvgOrigin::Stored),
                 None => (
@@ -111,7 +130,16 @@ impl Generator {
                 ),
             };
             let synthesis = Synthesis::new(&config, &params, noises);
-            Ok(Self { config, mapping, synthesis, params, buffers, latent_avg, latent_avg_origin })
+            Ok(Self {
+                config,
+                mapping,
+                synthesis,
+                params,
+                buffers,
+                latent_avg,
+                latent_avg_origin,
+                class,
+            })
         })
     }
 
@@ -130,12 +158,13 @@ impl Generator {
             };
             tensors.insert(name, tensor);
         }
-        Self::new(config, tensors)
+        let class = (config.classes > 0).then_some(0);
+        Self::of_class(config, tensors, class)
     }
 
     /// An independent copy on `device` in `kind`: same numbers, own memory.
     pub fn duplicate(&self, kind: Kind, device: Device) -> Result<Self> {
-        Self::new(self.config.clone(), copy_map(&self.tensors(), device, kind))
+        Self::of_class(self.config.clone(), copy_map(&self.tensors(), device, kind), self.class)
     }
 
     /// What was inferred about the generator.
@@ -168,6 +197,11 @@ impl Generator {
         self.latent_avg_origin
     }
 
+    /// The class that it draws; `None` for a generator without classes.
+    pub fn class(&self) -> Option<i64> {
+        self.class
+    }
+
     /// Precision of the weights.
     pub fn kind(&self) -> Kind {
         self.latent_avg.kind()
@@ -178,7 +212,8 @@ impl Generator {
         self.latent_avg.device()
     }
 
-    /// Everything that belongs into a checkpoint: parameters, noise buffers, `latent_avg`. Shares memory.
+    /// Everything that belongs into a checkpoint: parameters, noise buffers, the embedding of classes, `latent_avg`.
+    /// Shares memory.
     pub fn tensors(&self) -> TensorMap {
         let mut all: TensorMap = self.params.iter().map(|(n, t)| (n.clone(), t.detach())).collect();
         all.extend(self.buffers.iter().map(|(n, t)| (n.clone(), t.shallow_clone())));
@@ -276,6 +311,27 @@ impl Generator {
             problems,
             hint: None,
         })
+    }
+}
+
+/// Whether a generator can draw what is asked for.
+fn check_class(config: &Config, class: Option<i64>) -> Result<()> {
+    let highest = config.classes - 1;
+    match class {
+        None if config.classes == 0 => Ok(()),
+        Some(class) if (0..config.classes).contains(&class) => Ok(()),
+        None => Err(Error::request(
+            format!("the generator draws {} classes, which one is not said", config.classes),
+            format!("choose one with `--class 0` to `--class {highest}`"),
+        )),
+        Some(_) if config.classes == 0 => Err(Error::request(
+            "a class was asked for, but the generator draws everything it can without one",
+            "leave out `--class`",
+        )),
+        Some(class) => Err(Error::request(
+            format!("class {class} was asked for, the generator draws {} classes", config.classes),
+            format!("choose one with `--class 0` to `--class {highest}`"),
+        )),
     }
 }
 

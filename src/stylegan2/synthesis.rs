@@ -59,10 +59,11 @@ struct StyledLayer {
     noise_strength: Option<Tensor>, // [1]; a ToRGB has none
     lr_scale: f64,                  // 1/√(I·k²)
     energy: Option<Tensor>,         // [O, I], where the weights are known not to change
+    clamp: Option<f64>,             // what it puts out stays within ±this
 }
 
 impl StyledLayer {
-    fn new(id: LayerId, params: &TensorMap) -> Self {
+    fn new(id: LayerId, params: &TensorMap, clamp: Option<f64>) -> Self {
         let tensor = |leaf: &str| params[&format!("{id}.{leaf}")].shallow_clone();
         let weight = tensor("conv.weight");
         let fan_in: i64 = weight.size()[2..].iter().product();
@@ -74,6 +75,7 @@ impl StyledLayer {
             noise_strength: (!id.is_to_rgb()).then(|| tensor("noise.weight")),
             lr_scale: 1.0 / (fan_in as f64).sqrt(),
             energy: None,
+            clamp,
             weight,
         }
     }
@@ -98,6 +100,15 @@ impl StyledLayer {
             lr_scale: self.lr_scale,
             energy: (!self.id.is_to_rgb()).then(|| ops::energy(&plane)),
             weight: ordered.unsqueeze(0),
+            clamp: self.clamp,
+        }
+    }
+
+    /// NVIDIA's `conv_clamp`, which kept half precision from overflowing and is part of the network since.
+    fn clamped(&self, x: Tensor) -> Tensor {
+        match self.clamp {
+            Some(bound) => x.clamp(-bound, bound),
+            None => x,
         }
     }
 
@@ -131,14 +142,15 @@ impl StyledLayer {
             None => ops::demodulation(&weight, &style),
         };
         show(tap, || format!("{}.conv", self.id), || ops::scale_channels(&y, &demodulation));
-        ops::styled_tail(&y, &demodulation, noise.zip(self.noise_strength.as_ref()), &self.bias)
+        let noise = noise.zip(self.noise_strength.as_ref());
+        self.clamped(ops::styled_tail(&y, &demodulation, noise, &self.bias))
     }
 
     /// Features → colours: 1×1, not demodulated.
     fn rgb(&self, x: &Tensor, style: &Tensor, tap: &mut Tap<'_>) -> Tensor {
         let y = ops::modulated_rgb(x, &self.weight.squeeze_dim(0), &(style * self.lr_scale));
         show(tap, || format!("{}.conv", self.id), || y.shallow_clone());
-        y + &self.bias
+        self.clamped(y + &self.bias)
     }
 }
 
@@ -158,7 +170,7 @@ impl Synthesis {
             .layers()
             .into_iter()
             .filter(|l| l.style_index().is_some())
-            .map(|l| StyledLayer::new(l, params));
+            .map(|l| StyledLayer::new(l, params, config.conv_clamp));
         Self {
             constant: params["input.input"].shallow_clone(),
             layers: layers.collect(),

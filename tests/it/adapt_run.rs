@@ -2,8 +2,8 @@
 
 use crate::command::{Ran, command, listing, nada};
 use crate::common::golden_path;
-use nada::checkpoint;
-use nada::run_dir::{RunDir, apply_delta};
+use nada::checkpoint::{self, apply_delta};
+use nada::run_dir::RunDir;
 use nada::torch::TensorMap;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};

@@ -179,7 +179,7 @@ fn measures_forward_and_backward() {
     let threads: i32 = std::env::var("THREADS").map_or(2, |n| n.parse().unwrap());
     tch::set_num_threads(threads);
     let vit = |resolution, patch, width, layers| {
-        VisionConfig::Vit(VitConfig { resolution, patch, width, layers })
+        VisionConfig::Vit(VitConfig { resolution, patch, width, layers, heads: width / 64 })
     };
     let resnet = |resolution, width, blocks| {
         VisionConfig::ResNet(ResNetConfig { resolution, width, blocks })
@@ -192,8 +192,8 @@ fn measures_forward_and_backward() {
         ("shipped RN 64 px", resnet(64, 16, [1, 1, 1, 1]), 0.03),
     ];
     for (name, vision, gflop) in models {
-        let text = TextConfig { context: 77, vocab: 100, width: 64, layers: 1 };
-        let config = Config { embed_dim: 512, vision, text };
+        let text = TextConfig { context: 77, vocab: 100, width: 64, layers: 1, heads: 1 };
+        let config = Config { embed_dim: 512, vision, text, activation: Default::default() };
         let options = (Kind::Float, Device::Cpu);
         let random = |(name, shape): (String, Vec<i64>)| {
             let tensor = Tensor::rand(shape, options) * 0.04;

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "error",
             "evaluate",
+            "export",
             "fetch",
             "imaging",
             "models",
@@ -35,11 +36,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "run_dir",
         &["adapt", "atomic", "checkpoint", "config", "error", "imaging", "stylegan2", "torch"],
     ),
-    // A name that is not there may be one that can be fetched.
-    ("builtin", &["error", "fetch", "run_dir"]),
+    // A name stands for the files of a generator, which `models` opens; one that is not there may be fetched.
+    ("builtin", &["error", "fetch", "models", "run_dir"]),
     ("fetch", &["atomic", "checkpoint", "error"]),
     // The place where files and networks meet.
-    ("models", &["checkpoint", "clip", "error", "stylegan2", "torch"]),
+    ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
+    // Files for other programs; the card says where the models came from.
+    ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
+    ("invert", &["error", "imaging", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
     ("clip", &["error", "torch"]),
     ("checkpoint", &["atomic", "error", "torch"]),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapt_run;
+mod align;
 mod attacks;
 mod bad_input;
 mod bombs;
@@ -12,20 +13,28 @@ mod clip;
 mod command;
 mod common;
 mod compare;
+mod convert;
+mod detect;
+mod dialects;
+mod directions;
 mod evaluate;
+mod export;
 mod fetch;
 mod fetch_command;
 mod generator;
 mod http_server;
 mod imaging;
+mod invert;
 mod layering;
 mod nada;
+mod network_pickle;
 mod ops;
 mod pil;
 mod preprocess;
 mod raw_zip;
 mod readme;
 mod run_dir;
+mod salvage;
 mod token_table;
 mod tokenizer;
 mod twins;

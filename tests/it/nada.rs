@@ -27,7 +27,7 @@ fn clip(letter: &str, kind: Kind) -> Clip {
 }
 
 fn generator(file: &str, kind: Kind) -> Generator {
-    models::open_generator(&golden_path("nada", file), kind, Device::Cpu).unwrap().0
+    models::open_generator(golden_path("nada", file), kind, Device::Cpu).unwrap().0
 }
 
 /// All losses on, with the weights of the recorded total.

@@ -5,11 +5,12 @@ use crate::common::assert_close;
 use nada::Error;
 use nada::adapt::losses::Term;
 use nada::adapt::{Pair, StepReport};
+use nada::checkpoint::{apply_delta, delta as delta_of};
 use nada::config::layering::Layered;
 use nada::config::{Config, LayerSet, NamedSet, Parity};
 use nada::run_dir::{
-    self, Manifest, Record, ResultInfo, RunDir, Weights, apply_delta, check_resumable, config_hash,
-    metrics, pictures, result,
+    self, Manifest, Record, ResultInfo, RunDir, Weights, check_resumable, config_hash, metrics,
+    pictures,
 };
 use nada::stylegan2::LayerId;
 use nada::torch::TensorMap;
@@ -269,7 +270,7 @@ fn a_snapshot_comes_back_bit_for_bit_in_its_kinds() {
     assert_eq!((snapshot.step, &snapshot.layers[..]), (50, &chosen[..]));
     assert_eq!(snapshot.state["adam/step/conv1.conv.weight"].kind(), Kind::Int64);
     assert_eq!(snapshot.state["adam/step/conv1.conv.weight"].int64_value(&[]), (1 << 40) + 1);
-    assert!(result::delta(&saved, &snapshot.state).unwrap().is_empty());
+    assert!(delta_of(&saved, &snapshot.state).unwrap().is_empty());
     assert_eq!(snapshot.state["adam/square/conv1.conv.weight"].kind(), Kind::Double);
     snapshot.check_config(&config()).unwrap();
     let e = snapshot.check_config(&Config { seed: 9, ..config() }).unwrap_err().to_string();
@@ -386,7 +387,14 @@ fn base_and_delta_make_the_generator() {
     let config = config();
     let weights =
         Weights { role: "generator".into(), path: "/base.pt".into(), sha256: "ab".into() };
-    let info = ResultInfo { config: &config, iterations: 7, resolution: 64, base: &weights };
+    let network = [("class".to_owned(), "3".to_owned())].into();
+    let info = ResultInfo {
+        config: &config,
+        iterations: 7,
+        resolution: 64,
+        base: &weights,
+        network: &network,
+    };
     assert!(!run.is_finished());
     assert_eq!(run.write_result(&generator, &base, info).unwrap(), 2);
     assert!(run.is_finished());
@@ -400,9 +408,10 @@ fn base_and_delta_make_the_generator() {
     let (delta, about_delta) = read(&run.delta_file());
     assert_eq!(delta.keys().collect::<Vec<_>>(), ["b", "d"]);
     let made = apply_delta(&base, &delta).unwrap();
-    assert!(result::delta(&whole, &made).unwrap().is_empty());
+    assert!(delta_of(&whole, &made).unwrap().is_empty());
     assert!(whole.values().all(|t| t.kind() == Kind::Float));
     assert_eq!((about["format"].as_str(), about["iterations"].as_str()), ("nada-generator", "7"));
+    assert_eq!((about["class"].as_str(), about_delta["class"].as_str()), ("3", "3"));
     assert_eq!(
         (about["target"].as_str(), about["resolution"].as_str()),
         (config.target.as_str(), "64")
@@ -414,7 +423,7 @@ fn base_and_delta_make_the_generator() {
 
     let wrong = TensorMap::from([("b".to_owned(), t(&[1.0]))]);
     assert!(apply_delta(&base, &wrong).unwrap_err().to_string().contains("`b` has shape [1]"));
-    assert!(result::delta(&base, &wrong).unwrap_err().to_string().contains("`a` is missing"));
+    assert!(delta_of(&base, &wrong).unwrap_err().to_string().contains("`a` is missing"));
 }
 
 #[test]

@@ -35,9 +35,12 @@ pub(super) struct AdaptArgs {
     /// A folder of images that show the target, instead of a phrase
     #[arg(long, value_name = "DIR", help_heading = "Domains")]
     target_images: Option<PathBuf>,
-    /// Generator to start from: a shipped name, a checkpoint file, or the folder of an earlier run
+    /// Generator to start from: a shipped name, a checkpoint file, the folder of an earlier run, or BASE+DELTA
     #[arg(long, value_name = "FILE|RUN", help_heading = "Models")]
     generator: Option<String>,
+    /// Which class a conditional generator shall draw
+    #[arg(long, value_name = "N", help_heading = "Models")]
+    class: Option<u32>,
     /// The frozen twin, when it is not the start generator itself
     #[arg(long, value_name = "FILE|RUN", help_heading = "Models")]
     reference: Option<String>,
@@ -104,11 +107,12 @@ pub(super) struct AdaptArgs {
 }
 
 /// What a run that continues takes from its folder, and checks that are made at a start.
-const STAYS: [&str; 17] = [
+const STAYS: [&str; 18] = [
     "source",
     "target",
     "target_images",
     "generator",
+    "class",
     "reference",
     "clip",
     "preset",

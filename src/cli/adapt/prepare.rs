@@ -39,10 +39,12 @@ pub(super) fn prepare(
     manifest.device = torch::device_name(device);
     manifest.threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
 
-    let (start, start_weights) = generator("generator", &config.generator, device, printer)?;
+    let class = config.class.map(i64::from);
+    let open = |role, asked: &str| generator(role, asked, class, device, printer);
+    let (start, start_weights) = open("generator", &config.generator)?;
     let frozen = match &config.reference {
         Some(reference) => {
-            let (frozen, weights) = generator("reference", reference, device, printer)?;
+            let (frozen, weights) = open("reference", reference)?;
             manifest.weights.push(weights);
             frozen
         }
@@ -75,6 +77,7 @@ pub(super) fn prepare(
             clip.resolution(),
             clip.embed_dim()
         ));
+        manifest.warnings.extend(origin.notes);
         manifest.weights.push(Weights::new("clip", &path, origin.sha256));
         let resize = match config.train.clip_resize {
             ClipResize::Antialias => Resize::Antialias,
@@ -163,6 +166,7 @@ impl Prepared {
             iterations: self.adaptation.config().train.iterations,
             resolution: self.adaptation.trainable().config().resolution,
             base: &self.base_weights,
+            network: &models::generator_metadata(self.adaptation.trainable()),
         };
         folder.write_result(&self.adaptation.result(), &self.base, info)?;
         Ok(())
@@ -172,13 +176,14 @@ impl Prepared {
 fn generator(
     role: &str,
     asked: &str,
+    class: Option<i64>,
     device: Device,
     printer: &Printer,
 ) -> Result<(Generator, Weights)> {
-    let path = builtin::resolve_generator(asked)?;
-    let (generator, origin) = models::open_generator(&path, Kind::Float, device)?;
-    printer.detail(&format!("{}: {} px generator", path.display(), generator.config().resolution));
-    Ok((generator, Weights::new(role, &path, origin.sha256)))
+    let files = builtin::resolve_generator(asked)?;
+    let (generator, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
+    printer.detail(&format!("{files}: {} px generator", generator.config().resolution));
+    Ok((generator, Weights::new(role, &origin.path, origin.sha256)))
 }
 
 /// The direction from what the generator makes to a folder of images (reference §1.6).

@@ -20,6 +20,7 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
         target,
         target_images,
         generator,
+        class,
         reference,
         clip,
         models_dir: _,
@@ -64,6 +65,7 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
     let images = target_images.as_ref().map(|p| Value::from(p.to_string_lossy().into_owned()));
     flag("target_images", images, "--target-images");
     flag("generator", generator.clone().map(Value::from), "--generator");
+    flag("class", class.map(Value::from), "--class");
     flag("reference", reference.clone().map(Value::from), "--reference");
     let models = clip.iter().map(|c| clip_model(c)).collect::<Result<Vec<_>>>()?;
     flag("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
@@ -96,12 +98,8 @@ pub(super) fn anchor(config: &mut Config) -> Result<()> {
         let path = fs_err::canonicalize(path).while_doing("read", path)?;
         Ok(path.to_string_lossy().into_owned())
     };
-    let shipped = builtin::models();
-    let is_shipped = |name: &str| shipped.iter().any(|model| model.name == name);
     for generator in std::iter::once(&mut config.generator).chain(&mut config.reference) {
-        if !is_shipped(generator) && Path::new(generator.as_str()).exists() {
-            *generator = absolute(Path::new(generator.as_str()))?;
-        }
+        *generator = builtin::anchored_generator(generator)?;
     }
     if let Some(folder) = &mut config.target_images {
         *folder = absolute(folder)?.into();
@@ -130,7 +128,8 @@ fn generator_in(text: &str) -> Option<String> {
 /// A generator of the user's own gets the paper's settings. The shipped one gets those of the preset that is about
 /// the very target asked for, if there is one, and else those for any phrase.
 fn usual_preset(generator: Option<&str>, target: Option<&str>) -> &'static str {
-    match generator {
+    // What an adaptation changed in it does not change what a generator is.
+    match generator.map(builtin::base_of) {
         Some(own)
             if !builtin::models().iter().any(|m| m.name == own)
                 && !crate::run_dir::RunDir::is_run(own) =>

@@ -4,9 +4,10 @@ use super::CompareArgs;
 use crate::builtin;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::models::GeneratorFiles;
 use crate::run_dir::{RunDir, Weights, pictures};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A run on the sheet.
 pub(super) struct Compared {
@@ -46,12 +47,9 @@ impl Compared {
     }
 
     /// Where its base is now: another machine, or a checkout that has moved, may still know it by its name.
-    pub(super) fn base_file(&self) -> Result<PathBuf> {
-        if self.base.path.is_file() {
-            return Ok(self.base.path.clone());
-        }
+    pub(super) fn base_files(&self) -> Result<GeneratorFiles> {
         let asked = self.config.reference.as_deref().unwrap_or(&self.config.generator);
-        builtin::resolve_generator(asked).map_err(|error| {
+        builtin::resolve_recorded(&self.base.path, asked).map_err(|error| {
             Error::request(
                 format!(
                     "`{}` began with `{}`, which is not there any more, and {error}",
@@ -70,11 +68,14 @@ impl Compared {
 /// [`Error::Request`] for what is no finished run, and for different bases unless they may be mixed.
 pub(super) fn find(args: &CompareArgs) -> Result<Vec<Compared>> {
     let mut runs = args.runs.iter().map(|path| Compared::open(path)).collect::<Result<Vec<_>>>()?;
-    let other = runs.iter().find(|run| run.base.sha256 != runs[0].base.sha256);
+    let began = |run: &Compared| (run.base.sha256.clone(), run.config.class);
+    let other = runs.iter().find(|run| began(run) != began(&runs[0]));
     if let Some(other) = other.filter(|_| !args.mixed) {
         let told = |run: &Compared| {
             let hash: String = run.base.sha256.chars().take(12).collect();
-            format!("`{}` with `{}` (sha256 {hash}…)", run.name(), run.base.path.display())
+            let class = run.config.class.map_or(String::new(), |class| format!(", class {class}"));
+            let base = run.base.path.display();
+            format!("`{}` with `{base}` (sha256 {hash}…{class})", run.name())
         };
         return Err(Error::request(
             format!(

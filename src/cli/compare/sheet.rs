@@ -101,10 +101,12 @@ impl Sheet<'_> {
         bar: &ProgressBar,
         printer: &Printer,
     ) -> Result<(Base, Vec<RgbImage>)> {
-        let path = run.base_file()?;
-        let (generator, origin) = models::open_generator(&path, Kind::Float, self.device)?;
+        let files = run.base_files()?;
+        let class = run.config.class.map(i64::from);
+        let (generator, origin) =
+            models::open_generator_of_class(&files, class, Kind::Float, self.device)?;
         if origin.sha256 != run.base.sha256 {
-            printer.warn(&format!("`{}` has changed since `{}`", path.display(), run.name()));
+            printer.warn(&format!("`{files}` has changed since `{}`", run.name()));
         }
         let config = generator.config().clone();
         self.check_room(rows, config.resolution)?;

@@ -87,17 +87,13 @@ impl Inputs {
             Error::file(self.run.config_file(), "does not say what the run began with")
         })?;
         let asked = self.config.reference.as_deref().unwrap_or(&self.config.generator);
-        let path = if base.path.is_file() {
-            base.path.clone()
-        } else {
-            // Another machine, or a checkout that has moved: the name may still mean the same file.
-            builtin::resolve_generator(asked)?
-        };
-        let (source, origin) = models::open_generator(&path, Kind::Float, device)?;
+        let files = builtin::resolve_recorded(&base.path, asked)?;
+        let class = self.config.class.map(i64::from);
+        let (source, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
         if origin.sha256 != base.sha256 {
-            warnings.push(format!("`{}` has changed since the run", path.display()));
+            warnings.push(format!("`{files}` has changed since the run"));
         }
-        weights.push(Weights::new("source", &path, origin.sha256));
+        weights.push(Weights::new("source", &origin.path, origin.sha256));
         let path = self.run.generator_file();
         let (adapted, origin) = models::open_generator(&path, Kind::Float, device)?;
         weights.push(Weights::new("adapted", &path, origin.sha256));
@@ -131,6 +127,7 @@ impl Inputs {
                 None => builtin::resolve_clip(name, args.models_dir.as_deref())?,
             };
             let (clip, origin) = models::open_clip(&path, Kind::Float, device)?;
+            origin.notes.iter().for_each(|note| printer.warn(note));
             if opened.iter().any(|(.., other)| other.sha256 == origin.sha256) {
                 continue;
             }

@@ -36,9 +36,12 @@ pub(in crate::cli) const MAX_COLUMNS: usize = 8;
   nada generate --generator ffhq.pt --count 1000 --truncation 0.5 --out faces/
   nada generate --latents codes.npy --latent-kind w+ --raw images.safetensors")]
 pub(super) struct GenerateArgs {
-    /// A shipped name, a checkpoint file, or the folder of a run
+    /// A shipped name, a checkpoint file, the folder of a run, or BASE+DELTA
     #[arg(long, value_name = "FILE|RUN", default_value = "faces64", help_heading = "Models")]
     generator: String,
+    /// Which class a conditional generator shall draw
+    #[arg(long, value_name = "N", help_heading = "Models")]
+    class: Option<u32>,
     /// Codes from a file (.npy, .safetensors) instead of random ones
     ///
     /// One tensor of floating point numbers, or one called `latents`, `z`, `w` or `w_plus`.
@@ -106,13 +109,17 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
     let pictures = check_request(args)?;
     torch::set_threads(args.threads);
     let device = torch::device(&args.device)?;
-    let path = builtin::resolve_generator(&args.generator)?;
-    let (generator, origin) = models::open_generator(&path, Kind::Float, device)?;
+    let files = builtin::resolve_generator(&args.generator)?;
+    let class = args.class.map(i64::from);
+    let (generator, origin) = models::open_generator_of_class(files, class, Kind::Float, device)?;
     let codes = match &args.latents {
         Some(file) => latents::read(file, args.latent_kind, generator.config())?,
         None => Codes::Seeded { count: args.count.unwrap_or(16), seed: args.seed },
     };
-    let twin = args.beside.then(|| Twin::open(&args.generator, device, printer)).transpose()?;
+    let twin = args
+        .beside
+        .then(|| Twin::open(&args.generator, generator.class(), device, printer))
+        .transpose()?;
     if let Some(Twin { generator: before, .. }) = &twin
         && before.config() != generator.config()
     {
@@ -238,7 +245,7 @@ struct Twin {
 }
 
 impl Twin {
-    fn open(asked: &str, device: Device, printer: &Printer) -> Result<Self> {
+    fn open(asked: &str, class: Option<i64>, device: Device, printer: &Printer) -> Result<Self> {
         let not_a_run = |_| {
             Error::request(
                 format!("`--beside` compares a run with its start, but `{asked}` is no run"),
@@ -252,7 +259,10 @@ impl Twin {
                 "does not say what the run began with",
             )
         })?;
-        let (generator, origin) = models::open_generator(&weights.path, Kind::Float, device)?;
+        let base = config.reference.as_deref().unwrap_or(&config.generator);
+        let files = builtin::resolve_recorded(&weights.path, base)?;
+        let (generator, origin) =
+            models::open_generator_of_class(files, class, Kind::Float, device)?;
         if origin.sha256 != weights.sha256 {
             printer.warn(&format!("`{}` has changed since the run", weights.path.display()));
         }

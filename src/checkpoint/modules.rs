@@ -1,0 +1,114 @@
+//! The networks in NVIDIA's pickles as named parts: `torch_utils.persistence` objects and TensorFlow networks.
+//!
+//! A persistent object carries the Python source of its class and asks to have it run. Nothing does: the source is
+//! one of the texts that nobody looks at, and the parts are found by the names that torch gives them.
+
+use super::pickle::{Id, Pickle, Value};
+
+/// The function that would run the source of a persistent object.
+const PERSISTENT: &str = "torch_utils.persistence._reconstruct_persistent_obj";
+/// The class of a TensorFlow network in NVIDIA's pickles.
+const TENSORFLOW: &str = "dnnlib.tflib.network.Network";
+
+/// What a module is made of, under the names that go behind its own. `looked_at` counts the values that were passed,
+/// so that a hostile file cannot have long lists passed again and again.
+pub(crate) struct Module {
+    pub(crate) parts: Vec<(String, Id)>,
+    pub(crate) looked_at: usize,
+}
+
+/// The parts of a module; `None` when the value is none.
+pub(crate) fn read(pickle: &Pickle, id: Id) -> Option<Module> {
+    let Value::Object(object) = pickle.get(id) else { return None };
+    let class = pickle.class_name(id)?;
+    if class == PERSISTENT {
+        let meta = pickle.pairs(*pickle.items(object.args)?.first()?)?;
+        let state = pickle.pairs(field(pickle, meta, "state")?)?;
+        return Some(torch(pickle, state, meta.len()));
+    }
+    // Lists of modules inside a persistent object.
+    if class.starts_with("torch.nn.modules.") {
+        return Some(torch(pickle, pickle.pairs(object.state?)?, 0));
+    }
+    if class == TENSORFLOW {
+        return Some(tensorflow(pickle, pickle.pairs(object.state?)?));
+    }
+    None
+}
+
+/// The keyword arguments that a persistent object was made with.
+pub(crate) fn arguments(pickle: &Pickle, id: Id) -> Option<&[(Id, Id)]> {
+    let Value::Object(object) = pickle.get(id) else { return None };
+    let meta = pickle.pairs(*pickle.items(object.args)?.first()?)?;
+    let state = pickle.pairs(field(pickle, meta, "state")?)?;
+    pickle.pairs(field(pickle, state, "_init_kwargs")?)
+}
+
+/// The value of a key; the last one counts, as in Python.
+pub(crate) fn field(pickle: &Pickle, pairs: &[(Id, Id)], name: &str) -> Option<Id> {
+    pairs.iter().rev().find(|(key, _)| pickle.text(*key) == Some(name)).map(|(_, value)| *value)
+}
+
+/// Parameters, buffers and modules under their own names, and the numbers and texts that describe the module.
+fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Module {
+    let mut module = Module { parts: Vec::new(), looked_at: before + state.len() };
+    for &(key, value) in state {
+        match pickle.text(key) {
+            Some("_parameters" | "_buffers" | "_modules") => {
+                let pairs = pickle.pairs(value).unwrap_or_default();
+                module.looked_at += pairs.len();
+                module.parts.extend(pairs.iter().filter_map(|&(key, value)| {
+                    // A layer without a bias has one that is nothing.
+                    let there = !matches!(pickle.get(value), Value::None);
+                    there.then(|| pickle.text(key)).flatten().map(|key| (key.to_owned(), value))
+                }));
+            }
+            Some(key) if !key.starts_with('_') && is_plain(pickle, value) => {
+                module.parts.push((key.to_owned(), value));
+            }
+            _ => {}
+        }
+    }
+    module
+}
+
+/// Variables, with dots for TensorFlow's slashes; the networks inside; the settings, and what describes the network.
+fn tensorflow(pickle: &Pickle, state: &[(Id, Id)]) -> Module {
+    let mut module = Module { parts: Vec::new(), looked_at: state.len() };
+    for &(key, value) in state {
+        match pickle.text(key) {
+            Some("variables") => {
+                let variables = pickle.items(value).unwrap_or_default();
+                module.looked_at += variables.len();
+                for &variable in variables {
+                    if let Some(&[name, value]) = pickle.items(variable)
+                        && let Some(name) = pickle.text(name)
+                    {
+                        module.parts.push((name.replace('/', "."), value));
+                    }
+                }
+            }
+            Some(group @ ("components" | "static_kwargs")) => {
+                let pairs = pickle.pairs(value).unwrap_or_default();
+                module.looked_at += pairs.len();
+                let prefix = if group == "components" { "" } else { "static_kwargs." };
+                module.parts.extend(pairs.iter().filter_map(|&(key, value)| {
+                    Some((format!("{prefix}{}", pickle.text(key)?), value))
+                }));
+            }
+            Some("build_module_src") | None => {}
+            Some(key) if is_plain(pickle, value) => module.parts.push((key.to_owned(), value)),
+            Some(_) => {}
+        }
+    }
+    module
+}
+
+/// Numbers, short texts and nothing.
+fn is_plain(pickle: &Pickle, id: Id) -> bool {
+    match pickle.get(id) {
+        Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => true,
+        Value::Text(text) => text.len() <= 256,
+        _ => false,
+    }
+}

@@ -1,0 +1,96 @@
+//! From an image to codes: one pass of a one-shot encoder, or ReStyle's rounds (Alaluf et al. 2021).
+
+use super::encoder::Encoder;
+use crate::error::{Error, Result};
+use crate::stylegan2::{Generator, Noise};
+use crate::torch::catch;
+use tch::Tensor;
+
+/// The result of one round.
+#[derive(Debug)]
+pub struct Round {
+    /// W+ codes `[N, L, D]`.
+    pub codes: Tensor,
+    /// What the generator makes of them, `[N, 3, R, R]`, nominally in [-1, 1], not clamped.
+    pub images: Tensor,
+}
+
+/// Inverts images; the last round is the result.
+///
+/// The first round starts at the generator's mean latent and the image it makes, or at the end of another encoder's
+/// rounds (`start`: encoder bootstrapping). Each round adds to the codes of the one before. An encoder that does not
+/// see its last result makes one round, whatever `rounds` says.
+///
+/// # Shapes
+/// `images: [N, C, H, W]` in [-1, 1], of the encoder's size, without the channels of the last result: 3, or those of a
+/// mask.
+///
+/// # Errors
+/// [`Error::Request`] when encoder and generator do not belong together, or for images of another shape.
+pub fn invert(
+    encoder: &Encoder,
+    generator: &Generator,
+    images: &Tensor,
+    rounds: usize,
+    start: Option<&Round>,
+) -> Result<Vec<Round>> {
+    check(encoder, generator)?;
+    let config = encoder.config();
+    let channels = if config.is_iterative() { config.channels - 3 } else { config.channels };
+    if images.size().get(1..) != Some(&[channels, config.height, config.width]) {
+        return Err(Error::request(
+            format!("the encoder got images of shape {:?}", images.size()),
+            format!("it takes [N, {channels}, {}, {}]", config.height, config.width),
+        ));
+    }
+    let images = images.to_device(encoder.device()).to_kind(encoder.kind());
+    let n = images.size()[0];
+    let styles = generator.config().num_styles();
+    let average = || generator.latent_avg().view([1, 1, -1]).expand([n, styles, -1], true);
+    if !config.is_iterative() {
+        let codes = encoder.forward(&images)?.expand([n, styles, -1], true);
+        let codes = if config.from_average { codes + average() } else { codes };
+        return Ok(vec![decode(generator, codes)?]);
+    }
+    let (mut codes, mut last) = match start {
+        Some(round) => (round.codes.shallow_clone(), round.images.shallow_clone()),
+        None => {
+            // One average image serves the whole batch.
+            let codes = average();
+            let one = decode(generator, codes.narrow(0, 0, 1))?;
+            (codes, one.images.expand([n, -1, -1, -1], true))
+        }
+    };
+    let mut done = Vec::new();
+    for _ in 0..rounds {
+        let seen = last.adaptive_avg_pool2d([config.height, config.width]);
+        codes = encoder.forward(&Tensor::cat(&[&images, &seen], 1))? + codes;
+        let round = decode(generator, codes.shallow_clone())?;
+        last = round.images.shallow_clone();
+        done.push(round);
+    }
+    Ok(done)
+}
+
+fn decode(generator: &Generator, codes: Tensor) -> Result<Round> {
+    let images = catch("making images of codes", || {
+        Ok(tch::no_grad(|| generator.synthesis().forward(&codes, Noise::Stored)))
+    })?;
+    Ok(Round { codes, images })
+}
+
+fn check(encoder: &Encoder, generator: &Generator) -> Result<()> {
+    let (e, g) = (encoder.config(), generator.config());
+    let styles = g.num_styles();
+    let fits = e.codes == 1 || e.codes as i64 == styles;
+    if fits && e.style_dim == g.style_dim {
+        return Ok(());
+    }
+    Err(Error::request(
+        format!(
+            "the encoder makes {} codes of width {}, the generator of {} px takes {styles} of width {}",
+            e.codes, e.style_dim, g.resolution, g.style_dim
+        ),
+        "use the generator that the encoder was trained for, or one adapted from it",
+    ))
+}
