@@ -181,10 +181,9 @@ fn trouble(error: &ureq::Error) -> Trouble {
             format!("the proxy refuses: {why}"),
             Some("ask who runs it, or name another in `HTTPS_PROXY`"),
         ),
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Pem(_) => Trouble::Lasting(
-            format!("the server could not be trusted: {error}"),
-            Some("if your network looks into TLS, name its certificates with `SSL_CERT_FILE`"),
-        ),
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => untrusted(error),
+        // During the handshake rustls's errors come wrapped.
+        ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => untrusted(e),
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
             Trouble::Lasting(format!("the address cannot be used: {error}"), None)
         }
@@ -192,6 +191,13 @@ fn trouble(error: &ureq::Error) -> Trouble {
         ureq::Error::Io(e) => Trouble::Passing(words(e), None),
         other => Trouble::Passing(other.to_string(), None),
     }
+}
+
+fn untrusted(error: &dyn std::fmt::Display) -> Trouble {
+    Trouble::Lasting(
+        format!("the server could not be trusted: {error}"),
+        Some("if your network looks into TLS, name its certificates with `SSL_CERT_FILE`"),
+    )
 }
 
 /// What an error of the connection means.

@@ -120,28 +120,14 @@ pub fn fetch(
 
     let client = client::Client::new(&address, settings)?;
     let mut part = Part::open(&path, &address, expected.is_some())?;
-    let continued = !part.is_empty();
     let job = transfer::Job { weights, address: &address, path: &path, settings };
-    job.run(&client, &mut part, watcher)?;
-    let checked = check(&part, expected.as_deref(), watcher);
-    let sha256 = match checked {
-        Err(_) if continued && !watcher.stopped() => {
-            // The old beginning may have been of another file: one more try, from the start.
-            part.clear()?;
-            watcher.event(Event::Restart("what had been fetched before does not fit"));
-            job.run(&client, &mut part, watcher)?;
-            check(&part, expected.as_deref(), watcher)
-        }
-        checked => checked,
-    };
-    let sha256 = match sha256 {
+    let sha256 = match checked(&job, &client, &mut part, expected.as_deref(), watcher) {
         Ok(sha256) => sha256,
-        Err(why) => {
-            part.remove()?;
-            return Err(job.failed(
-                &why,
-                "nothing was kept; try again later, or with `--base-url` from a mirror",
-            ));
+        Err(error) => {
+            if part.is_empty() {
+                part.remove()?;
+            }
+            return Err(error);
         }
     };
     if weights.sha256.is_none() {
@@ -149,6 +135,33 @@ pub fn fetch(
     }
     part.finish(&path)?;
     Ok(Fetched { path, was_there: false, sha256 })
+}
+
+/// Fills the part and compares it; its SHA-256. What does not fit is dropped.
+fn checked(
+    job: &transfer::Job<'_>,
+    client: &client::Client,
+    part: &mut Part,
+    expected: Option<&str>,
+    watcher: &mut dyn Watcher,
+) -> Result<String> {
+    let continued = !part.is_empty();
+    job.run(client, part, watcher)?;
+    let mut checked = check(part, expected, watcher);
+    if checked.is_err() && continued {
+        // The old beginning may have been of another file: one more time, from the start.
+        part.clear()?;
+        watcher.event(Event::Restart("what had been fetched before does not fit"));
+        job.run(client, part, watcher)?;
+        checked = check(part, expected, watcher);
+    }
+    if checked.is_err() {
+        part.clear()?;
+    }
+    checked.map_err(|why| {
+        let hint = "nothing was kept; try again later, or with `--base-url` from a mirror";
+        job.failed(&why, hint)
+    })
 }
 
 /// The file that is there already: the SHA-256 when it is what it should be.

@@ -1,25 +1,25 @@
 //! Fetching weights from servers of every temper.
 
-use crate::command::{command, listing, nada};
+use crate::command::listing;
 use crate::common::golden_path;
 use crate::http_server::{Reply, Request, Server, whole_or_rest};
+use nada::Error;
 use nada::fetch::{self, Event, Fetched, Kind, Licence, Settings, Watcher, Weights};
-use nada::{Error, builtin};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-fn generator() -> Vec<u8> {
+pub(crate) fn generator() -> Vec<u8> {
     std::fs::read(golden_path("generator32", "generator.pt")).unwrap()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("x"), bytes).unwrap();
     nada::checkpoint::sha256(folder.path().join("x")).unwrap()
 }
 
 /// A row of the table, whose address the tests replace by their server's.
-fn weights(name: &str, sha256: Option<String>) -> Weights {
+pub(crate) fn weights(name: &str, sha256: Option<String>) -> Weights {
     Weights {
         name: name.into(),
         kind: Kind::Generator,
@@ -42,7 +42,7 @@ fn quick(server: &Server) -> Settings {
 
 /// Remembers what happened, and stops after so many bytes.
 #[derive(Default)]
-struct Diary {
+pub(crate) struct Diary {
     retries: Vec<String>,
     restarts: usize,
     stop_at: Option<u64>,
@@ -64,7 +64,11 @@ impl Watcher for Diary {
     }
 }
 
-fn bring(weights: &Weights, folder: &Path, server: &Server) -> (Result<Fetched, Error>, Diary) {
+pub(crate) fn bring(
+    weights: &Weights,
+    folder: &Path,
+    server: &Server,
+) -> (Result<Fetched, Error>, Diary) {
     let mut diary = Diary::default();
     let fetched = fetch::fetch(weights, folder, &quick(server), &mut diary);
     (fetched, diary)
@@ -81,7 +85,7 @@ fn says(fetched: Result<Fetched, Error>, words: &[&str]) -> String {
 }
 
 #[track_caller]
-fn holds(folder: &Path, want: &[&str]) {
+pub(crate) fn holds(folder: &Path, want: &[&str]) {
     let names: Vec<String> = listing(folder).iter().map(|p| p.display().to_string()).collect();
     assert_eq!(names, want);
 }
@@ -374,6 +378,7 @@ fn what_a_server_refuses_is_told_with_the_address_and_the_place() {
             &[why, &status.to_string(), &url, &place],
         );
         assert_eq!(server.seen().len(), 1, "{status} is not asked for twice");
+        holds(folder.path(), &[]);
     }
     let server = Server::start(|request| match request.before {
         0 => Reply::new(503, "").header("Retry-After", "0"),
@@ -442,8 +447,7 @@ fn more_than_was_expected_is_refused() {
     );
     let server = Server::start(move |_| Reply::new(200, large.clone()).chunked());
     says(bring(&weights("x", None), folder.path(), &server).0, &["about 1 MB were expected"]);
-    let kept = std::fs::metadata(folder.path().join("x.pt.part")).unwrap().len();
-    assert_eq!(kept, 0);
+    holds(folder.path(), &[]);
 }
 
 #[test]
@@ -479,126 +483,4 @@ fn nobody_there_is_told_with_the_way_around() {
     let fetched =
         fetch::fetch(&weights("x", None), folder.path(), &settings, &mut Diary::default());
     assert_eq!(fetched.unwrap_err().exit_code(), 2);
-}
-
-// ---------------------------------------------------------------- the command
-
-#[test]
-fn nothing_is_fetched_before_the_licence_is_accepted() {
-    let folder = tempfile::tempdir().unwrap();
-    let ran = nada(folder.path(), &["fetch", "ffhq"])
-        .refused(2, &["`ffhq` comes under the NVIDIA Source Code License"]);
-    for word in ["https://nvlabs.github.io/stylegan2-ada-pytorch/license.html", "--accept-licence"]
-    {
-        assert!(ran.stderr.contains(word), "{}", ran.stderr);
-    }
-    nada(folder.path(), &["fetch", "fhq"]).refused(2, &["did you mean `ffhq`", "--list"]);
-    nada(folder.path(), &["fetch"]).refused(2, &["<NAME>"]);
-    holds(folder.path(), &[]);
-}
-
-#[test]
-fn the_table_is_printed_with_what_is_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let models = folder.path().join("no-models");
-    std::fs::create_dir(&models).unwrap();
-    std::fs::write(models.join("ViT-B-32.pt"), "x").unwrap();
-    let out = nada(folder.path(), &["fetch", "--list"]).done().stdout;
-    let row = |name: &str| -> Vec<String> {
-        let line = out.lines().find(|l| l.split_whitespace().next() == Some(name)).unwrap();
-        line.split_whitespace().take(4).map(str::to_owned).collect()
-    };
-    assert_eq!(row("ViT-B/32"), ["ViT-B/32", "CLIP", "354", "yes"]);
-    assert_eq!(row("ffhq"), ["ffhq", "generator", "382", "-"]);
-    assert_eq!(out.lines().count(), fetch::table().unwrap().len() + 1);
-}
-
-#[test]
-fn fetched_weights_are_used_by_their_names() {
-    let folder = tempfile::tempdir().unwrap();
-    let models = folder.path().join("no-models");
-    let server = Server::of(generator());
-    let args = ["fetch", "ffhq-rosinality", "--accept-licence", "--base-url", &server.url()];
-    let ran = nada(folder.path(), &args).done();
-    assert_eq!(ran.stdout.trim(), models.join("ffhq-rosinality.pt").display().to_string());
-    assert!(ran.stderr.contains("Nvidia Source Code License-NC"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("--generator ffhq-rosinality"), "{}", ran.stderr);
-    let path = "/akhaliq/jojogan-stylegan2-ffhq-config-f/resolve/main/stylegan2-ffhq-config-f.pt";
-    assert_eq!(server.seen()[0].path, path);
-    let made = ["generate", "--generator", "ffhq-rosinality", "--count", "1", "--out", "a.png"];
-    nada(folder.path(), &made).done();
-    assert!(folder.path().join("a.png").is_file());
-
-    // One of OpenAI's, by a checksum that fits the file.
-    let clip = std::fs::read(golden_path("clip_vit", "model_jit_fp16.pt")).unwrap();
-    let server = Server::of(clip.clone());
-    let row = Weights { kind: Kind::Clip, ..weights("ViT-B/32", Some(sha256(&clip))) };
-    bring(&row, &models, &server).0.unwrap();
-    let score = ["score", "a.png", "--text", "a", "--clip", "ViT-B/32"];
-    let ran = nada(folder.path(), &score).done();
-    assert!(ran.stdout.contains("ViT-B/32"), "{}", ran.stdout);
-    assert_eq!(
-        builtin::resolve_clip("vit-b-32", Some(&models)).unwrap(),
-        models.join("ViT-B-32.pt")
-    );
-    // The real one's checksum does not.
-    nada(folder.path(), &["fetch", "ViT-B/32", "--accept-licence", "--base-url", &server.url()])
-        .refused(
-            1,
-            &[
-                "is not what it should be",
-                "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
-            ],
-        );
-}
-
-#[test]
-fn a_proxy_is_asked_for_the_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let proxy = Server::start(|_| Reply::new(403, ""));
-    let args = ["fetch", "ffhq", "--accept-licence"];
-    let output = command(folder.path(), &args).env("HTTPS_PROXY", proxy.url()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the proxy refuses"), "{output:?}");
-    let seen = &proxy.seen()[0];
-    assert_eq!(
-        (seen.method.as_str(), seen.path.as_str()),
-        ("CONNECT", "nvlabs-fi-cdn.nvidia.com:443")
-    );
-    let output = command(folder.path(), &args).env("HTTPS_PROXY", "gopher://x").output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("`HTTPS_PROXY` names no proxy"));
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_says_how_to_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = vec![b'{'; 3_000_000];
-    // Slow enough to be stopped in the middle: a piece, then silence until the client leaves.
-    let server =
-        Server::start(move |request| whole_or_rest(&file, "\"v1\"", request).stall(500_000));
-    let args = ["fetch", "ffhq-rosinality", "--accept-licence", "--base-url", &server.url()];
-    let child = command(folder.path(), &args)
-        .stderr(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let part = folder.path().join("no-models/ffhq-rosinality.pt.part");
-    let began = Instant::now();
-    while std::fs::metadata(&part).map_or(0, |m| m.len()) < 500_000 {
-        assert!(began.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let interrupt = || {
-        let pid = child.id().to_string();
-        std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    };
-    interrupt();
-    std::thread::sleep(Duration::from_millis(300));
-    // The server is silent, so the first signal is heard after the patience only; the second ends it at once.
-    interrupt();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
-    assert_eq!(std::fs::metadata(&part).unwrap().len(), 500_000);
 }
