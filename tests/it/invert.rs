@@ -12,8 +12,7 @@ const KINDS: [(Kind, &str, f64, f64); 2] =
 
 /// The photo and its mirror, `[2, 3, 256, 256]` in [-1, 1] with the rounding of float32.
 fn photos() -> Tensor {
-    let photo =
-        nada::imaging::load::open_image(golden_path("preprocess", "photo256.png")).unwrap();
+    let photo = nada::imaging::load::open_image(golden_path("preprocess", "photo256.png")).unwrap();
     let rgb = photo.to_rgb8();
     let photo = Tensor::from_slice(rgb.as_raw()).view([256, 256, 3]).permute([2, 0, 1]);
     let photo = (photo.to_kind(Kind::Float) / 255.0 - 0.5) / 0.5;
