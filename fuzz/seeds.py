@@ -2,7 +2,10 @@
 
 import io
 import pathlib
+import pickle
 import struct
+import sys
+import types
 
 import numpy as np
 import safetensors.torch
@@ -42,6 +45,51 @@ def pickle_of(data):
         return archive.read(name)
 
 
+def stand_in(module, name, made):
+    """Puts a function or class where pickles of NVIDIA's find theirs, and says that it is from there."""
+    parts = module.split(".")
+    for i in range(len(parts)):
+        path = ".".join(parts[: i + 1])
+        sys.modules.setdefault(path, types.ModuleType(path))
+    made.__module__, made.__qualname__ = module, name
+    setattr(sys.modules[module], name, made)
+    return made
+
+
+def _reconstruct_persistent_obj(meta):
+    raise NotImplementedError
+
+
+class Persistent:
+    def __init__(self, **state):
+        self.meta = {"type": "class", "version": 6, "module_src": "x", "class_name": "G", "state": state}
+
+    def __reduce__(self):
+        rebuild = sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj
+        return rebuild, (self.meta,)
+
+
+class Network:
+    def __init__(self, **state):
+        self.__dict__.update(state)
+
+
+def networks():
+    """Pickles without torch's file around them."""
+    stand_in("torch_utils.persistence", "_reconstruct_persistent_obj", _reconstruct_persistent_obj)
+    network = stand_in("dnnlib.tflib.network", "Network", Network)
+    w = torch.arange(6.0).reshape(2, 3)
+    inner = Persistent(_parameters={"weight": torch.nn.Parameter(w)}, _buffers={"w_avg": w[0]}, _modules={}, z_dim=2)
+    outer = Persistent(_parameters={}, _buffers={}, _modules={"mapping": inner}, _init_kwargs={"a": 1}, w_dim=3)
+    variables = [("Dense0/weight", w.numpy()), ("lod", np.float32(0))]
+    net = network(version=4, name="G", static_kwargs={"a": 1}, components={}, variables=variables)
+    arrays = [w.numpy(), np.asfortranarray(w.numpy()), np.float64(1.5), np.empty(0), np.ones(3, "i8")]
+    values = {"persistent": {"G_ema": outer}, "tensorflow": (net, net, net), "arrays": {"a": arrays, "s": "x"}}
+    for name, value in values.items():
+        for protocol in (2, 3, 4, 5):
+            put("unpickler", f"{name}_{protocol}", pickle.dumps(value, protocol)[2:])
+
+
 class Script(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -53,6 +101,7 @@ class Script(torch.nn.Module):
 
 def main():
     torch.manual_seed(0)
+    networks()
     w = torch.arange(6.0).reshape(2, 3)
     values = {
         "dict": {"a": w, "b": {"c": w.half().t(), "n": 3}, "list": [w[0], None, True, "x"]},

@@ -22,6 +22,8 @@ pub(crate) const UNREADABLE: &str = "a tensor that cannot be read";
 const MAX_DEPTH: usize = 64;
 /// Values looked at. A value that contains itself many times over stops here.
 const MAX_VISITS: usize = 250_000;
+/// Items of lists that are passed without being walked to: a long list may be passed many times over.
+const MAX_PASSED: usize = 20_000_000;
 /// Bytes of all names, descriptions and shapes together, for keys that are long and deep.
 const MAX_NAMES: usize = 32 << 20;
 
@@ -48,9 +50,17 @@ pub(crate) fn flatten_from(
     roots: &[(&str, Id)],
     storage: &mut dyn FnMut(&StorageRef) -> Result<Arc<Storage>>,
 ) -> Result<Named> {
-    let nested = HashMap::new();
-    let mut walk =
-        Walk { bytes, pickle, storage, nested, named: Named::default(), visits: 0, letters: 0 };
+    let mut walk = Walk {
+        bytes,
+        pickle,
+        storage,
+        nested: HashMap::new(),
+        arrays: ndarray::Memory::default(),
+        named: Named::default(),
+        visits: 0,
+        passed: 0,
+        letters: 0,
+    };
     for (name, id) in roots {
         walk.value((*name).to_owned(), *id, 0, false)?;
     }
@@ -61,10 +71,12 @@ struct Walk<'a> {
     bytes: &'a Bytes,
     pickle: &'a Pickle,
     storage: &'a mut dyn FnMut(&StorageRef) -> Result<Arc<Storage>>,
-    /// Storages that are files inside the pickle, by where they begin.
-    nested: HashMap<usize, (Arc<Storage>, Kind)>,
+    /// Storages that are files inside the pickle, by where they begin; or why they cannot be read.
+    nested: HashMap<usize, Result<(Arc<Storage>, Kind), String>>,
+    arrays: ndarray::Memory,
     named: Named,
     visits: usize,
+    passed: usize,
     letters: usize,
 }
 
@@ -92,6 +104,9 @@ impl Walk<'_> {
             let separator = if inside { '.' } else { '/' };
             return self.pairs(&name, pairs, depth, separator, inside);
         }
+        if let Value::Tuple(items) | Value::List(items) = pickle.get(id) {
+            self.passed = self.passed.saturating_add(items.len());
+        }
         match pickle.get(id) {
             Value::Object(object) => self.object(name, id, object, depth, inside),
             Value::Tuple(items) | Value::List(items)
@@ -113,7 +128,7 @@ impl Walk<'_> {
     }
 
     fn check_visits(&self) -> Result<()> {
-        if self.visits > MAX_VISITS || self.letters > MAX_NAMES {
+        if self.visits > MAX_VISITS || self.passed > MAX_PASSED || self.letters > MAX_NAMES {
             return Err(self.bytes.fault(format!(
                 "more than {MAX_VISITS} values: it contains itself many times over"
             )));
@@ -139,7 +154,7 @@ impl Walk<'_> {
         }
         // Single numbers are tensors where they are variables of a network; elsewhere they are settings.
         if (inside || !ndarray::is_scalar(class))
-            && let Some(array) = ndarray::read(self.bytes, pickle, class, object)
+            && let Some(array) = ndarray::read(self.bytes, pickle, class, object, &mut self.arrays)
         {
             let built = array.map_err(Fault::Tensor).map(|array| match array {
                 ndarray::Array::Numbers(entry) => Built::Tensor(entry),
@@ -294,15 +309,16 @@ impl Walk<'_> {
             return Err("its storage holds no bytes".into());
         };
         if let Some(known) = self.nested.get(&range.start) {
-            return Ok(known.clone());
+            return known.clone().map_err(Fault::Unreadable);
         }
         let part = self.bytes.slice(range.clone()).ok_or("its storage lies beyond the file")?;
-        let read = torch_file::read_storage(&part).map_err(|error| match error {
-            Error::File { message, .. } => Fault::Unreadable(message),
-            other => Fault::Whole(other),
-        })?;
+        let read = match torch_file::read_storage(&part) {
+            Ok(read) => Ok(read),
+            Err(Error::File { message, .. }) => Err(message),
+            Err(other) => return Err(Fault::Whole(other)),
+        };
         self.nested.insert(range.start, read.clone());
-        Ok(read)
+        read.map_err(Fault::Unreadable)
     }
 }
 

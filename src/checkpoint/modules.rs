@@ -10,6 +10,11 @@ const PERSISTENT: &str = "torch_utils.persistence._reconstruct_persistent_obj";
 /// The class of a TensorFlow network in NVIDIA's pickles.
 const TENSORFLOW: &str = "dnnlib.tflib.network.Network";
 
+/// Keys and values of one module. The largest networks have some hundred.
+const MAX_PARTS: usize = 50_000;
+/// Characters of a name; names of layers are short, and a long one would be copied for each part that has it.
+const MAX_NAME: usize = 256;
+
 /// What a module is made of, under the names that go behind its own. `looked_at` counts the values that were passed,
 /// so that a hostile file cannot have long lists passed again and again.
 pub(crate) struct Module {
@@ -17,21 +22,21 @@ pub(crate) struct Module {
     pub(crate) looked_at: usize,
 }
 
-/// The parts of a module; `None` when the value is none.
+/// The parts of a module; `None` when the value is none, or larger than any.
 pub(crate) fn read(pickle: &Pickle, id: Id) -> Option<Module> {
     let Value::Object(object) = pickle.get(id) else { return None };
     let class = pickle.class_name(id)?;
     if class == PERSISTENT {
         let meta = pickle.pairs(*pickle.items(object.args)?.first()?)?;
         let state = pickle.pairs(field(pickle, meta, "state")?)?;
-        return Some(torch(pickle, state, meta.len()));
+        return torch(pickle, state, meta.len());
     }
     // Lists of modules inside a persistent object.
     if class.starts_with("torch.nn.modules.") {
-        return Some(torch(pickle, pickle.pairs(object.state?)?, 0));
+        return torch(pickle, pickle.pairs(object.state?)?, 0);
     }
     if class == TENSORFLOW {
-        return Some(tensorflow(pickle, pickle.pairs(object.state?)?));
+        return tensorflow(pickle, pickle.pairs(object.state?)?);
     }
     None
 }
@@ -46,21 +51,25 @@ pub(crate) fn arguments(pickle: &Pickle, id: Id) -> Option<&[(Id, Id)]> {
 
 /// The value of a key; the last one counts, as in Python.
 pub(crate) fn field(pickle: &Pickle, pairs: &[(Id, Id)], name: &str) -> Option<Id> {
+    if pairs.len() > MAX_PARTS {
+        return None;
+    }
     pairs.iter().rev().find(|(key, _)| pickle.text(*key) == Some(name)).map(|(_, value)| *value)
 }
 
 /// Parameters, buffers and modules under their own names, and the numbers and texts that describe the module.
-fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Module {
-    let mut module = Module { parts: Vec::new(), looked_at: before + state.len() };
+fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Option<Module> {
+    let mut module = Module { parts: Vec::new(), looked_at: 0 };
+    module.pass(before + state.len())?;
     for &(key, value) in state {
-        match pickle.text(key) {
+        match name(pickle, key) {
             Some("_parameters" | "_buffers" | "_modules") => {
                 let pairs = pickle.pairs(value).unwrap_or_default();
-                module.looked_at += pairs.len();
+                module.pass(pairs.len())?;
                 module.parts.extend(pairs.iter().filter_map(|&(key, value)| {
                     // A layer without a bias has one that is nothing.
                     let there = !matches!(pickle.get(value), Value::None);
-                    there.then(|| pickle.text(key)).flatten().map(|key| (key.to_owned(), value))
+                    there.then(|| name(pickle, key)).flatten().map(|key| (key.to_owned(), value))
                 }));
             }
             Some(key) if !key.starts_with('_') && is_plain(pickle, value) => {
@@ -69,20 +78,21 @@ fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Module {
             _ => {}
         }
     }
-    module
+    Some(module)
 }
 
 /// Variables, with dots for TensorFlow's slashes; the networks inside; the settings, and what describes the network.
-fn tensorflow(pickle: &Pickle, state: &[(Id, Id)]) -> Module {
-    let mut module = Module { parts: Vec::new(), looked_at: state.len() };
+fn tensorflow(pickle: &Pickle, state: &[(Id, Id)]) -> Option<Module> {
+    let mut module = Module { parts: Vec::new(), looked_at: 0 };
+    module.pass(state.len())?;
     for &(key, value) in state {
-        match pickle.text(key) {
+        match name(pickle, key) {
             Some("variables") => {
                 let variables = pickle.items(value).unwrap_or_default();
-                module.looked_at += variables.len();
+                module.pass(variables.len())?;
                 for &variable in variables {
-                    if let Some(&[name, value]) = pickle.items(variable)
-                        && let Some(name) = pickle.text(name)
+                    if let Some(&[key, value]) = pickle.items(variable)
+                        && let Some(name) = name(pickle, key)
                     {
                         module.parts.push((name.replace('/', "."), value));
                     }
@@ -90,10 +100,10 @@ fn tensorflow(pickle: &Pickle, state: &[(Id, Id)]) -> Module {
             }
             Some(group @ ("components" | "static_kwargs")) => {
                 let pairs = pickle.pairs(value).unwrap_or_default();
-                module.looked_at += pairs.len();
+                module.pass(pairs.len())?;
                 let prefix = if group == "components" { "" } else { "static_kwargs." };
                 module.parts.extend(pairs.iter().filter_map(|&(key, value)| {
-                    Some((format!("{prefix}{}", pickle.text(key)?), value))
+                    Some((format!("{prefix}{}", name(pickle, key)?), value))
                 }));
             }
             Some("build_module_src") | None => {}
@@ -101,7 +111,20 @@ fn tensorflow(pickle: &Pickle, state: &[(Id, Id)]) -> Module {
             Some(_) => {}
         }
     }
-    module
+    Some(module)
+}
+
+impl Module {
+    /// Counts values before they are passed; `None` when there are too many.
+    fn pass(&mut self, values: usize) -> Option<()> {
+        self.looked_at = self.looked_at.checked_add(values).filter(|&n| n <= MAX_PARTS)?;
+        Some(())
+    }
+}
+
+/// A text that may be a name.
+fn name(pickle: &Pickle, key: Id) -> Option<&str> {
+    pickle.text(key).filter(|name| name.len() <= MAX_NAME)
 }
 
 /// Numbers, short texts and nothing.

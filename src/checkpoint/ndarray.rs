@@ -4,6 +4,7 @@ use super::bytes::Bytes;
 use super::entry::Entry;
 use super::pickle::{Id, Object, Pickle, Value};
 use super::storage::Storage;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tch::Kind;
 
@@ -15,6 +16,14 @@ pub(crate) enum Array {
     Numbers(Entry),
     Odd(&'static str),
 }
+
+/// The memory of arrays that were seen, by the value that holds their numbers and whether those are encoded: one value
+/// may stand in many arrays, and a text is copied or looked through to become memory.
+#[derive(Default)]
+pub(crate) struct Memory(HashMap<(Id, bool), Arc<Storage>>);
+
+/// More dimensions than any array has, see [`Entry::new`]: a longer list is not even copied.
+const MAX_RANK: usize = 64;
 
 /// Whether an object of this class is a single number with its type.
 pub(crate) fn is_scalar(class: &str) -> bool {
@@ -28,11 +37,12 @@ pub(crate) fn read(
     pickle: &Pickle,
     class: &str,
     object: &Object,
+    known: &mut Memory,
 ) -> Option<Result<Array, String>> {
     Some(match core(class)? {
-        "multiarray._reconstruct" => built(bytes, pickle, object),
-        "multiarray.scalar" => scalar(bytes, pickle, object),
-        "numeric._frombuffer" => from_buffer(bytes, pickle, object),
+        "multiarray._reconstruct" => built(bytes, pickle, object, known),
+        "multiarray.scalar" => scalar(bytes, pickle, object, known),
+        "numeric._frombuffer" => from_buffer(bytes, pickle, object, known),
         _ => return None,
     })
 }
@@ -43,7 +53,12 @@ fn core(class: &str) -> Option<&str> {
 }
 
 /// An empty array that gets its state afterwards: `(version, shape, dtype, is_fortran, data)`.
-fn built(bytes: &Bytes, pickle: &Pickle, object: &Object) -> Result<Array, String> {
+fn built(
+    bytes: &Bytes,
+    pickle: &Pickle,
+    object: &Object,
+    known: &mut Memory,
+) -> Result<Array, String> {
     let state =
         object.state.and_then(|state| pickle.items(state)).ok_or("an array without data")?;
     let (shape, dtype, fortran, data) = match *state {
@@ -57,11 +72,16 @@ fn built(bytes: &Bytes, pickle: &Pickle, object: &Object) -> Result<Array, Strin
         Value::Int(fortran) => *fortran != 0,
         _ => return Err("an array whose order is unknown".into()),
     };
-    array(bytes, pickle, shape, dtype, fortran, data)
+    array(bytes, pickle, shape, dtype, fortran, data, known)
 }
 
 /// Protocol 5: `_frombuffer(data, dtype, shape, order)`.
-fn from_buffer(bytes: &Bytes, pickle: &Pickle, object: &Object) -> Result<Array, String> {
+fn from_buffer(
+    bytes: &Bytes,
+    pickle: &Pickle,
+    object: &Object,
+    known: &mut Memory,
+) -> Result<Array, String> {
     let Some(&[data, dtype, shape, order]) = pickle.items(object.args) else {
         return Err("an array without data".into());
     };
@@ -70,15 +90,20 @@ fn from_buffer(bytes: &Bytes, pickle: &Pickle, object: &Object) -> Result<Array,
         Some("F") => true,
         _ => return Err("an array whose order is unknown".into()),
     };
-    array(bytes, pickle, shape, dtype, fortran, data)
+    array(bytes, pickle, shape, dtype, fortran, data, known)
 }
 
-fn scalar(bytes: &Bytes, pickle: &Pickle, object: &Object) -> Result<Array, String> {
+fn scalar(
+    bytes: &Bytes,
+    pickle: &Pickle,
+    object: &Object,
+    known: &mut Memory,
+) -> Result<Array, String> {
     let Some(&[dtype, data]) = pickle.items(object.args) else {
         return Err("a number without data".into());
     };
     let Some(kind) = kind(pickle, dtype)? else { return Ok(Array::Odd(ODD)) };
-    numbers(memory(bytes, pickle, data)?, kind, Vec::new(), false)
+    numbers(memory(bytes, pickle, data, known)?, kind, Vec::new(), false)
 }
 
 fn array(
@@ -88,12 +113,16 @@ fn array(
     dtype: Id,
     fortran: bool,
     data: Id,
+    known: &mut Memory,
 ) -> Result<Array, String> {
-    let shape: Option<Vec<i64>> =
-        pickle.items(shape).and_then(|items| items.iter().map(|&n| pickle.int(n)).collect());
+    let items = pickle.items(shape).ok_or("its shape is no list of integers")?;
+    if items.len() > MAX_RANK {
+        return Err(format!("its shape has {} dimensions", items.len()));
+    }
+    let shape: Option<Vec<i64>> = items.iter().map(|&n| pickle.int(n)).collect();
     let shape = shape.ok_or("its shape is no list of integers")?;
     let Some(kind) = kind(pickle, dtype)? else { return Ok(Array::Odd(ODD)) };
-    numbers(memory(bytes, pickle, data)?, kind, shape, fortran)
+    numbers(memory(bytes, pickle, data, known)?, kind, shape, fortran)
 }
 
 /// An entry that takes up its memory exactly.
@@ -153,35 +182,54 @@ fn kind(pickle: &Pickle, dtype: Id) -> Result<Option<Kind>, String> {
 }
 
 /// The raw numbers: bytes, or the text that stands for them in protocol 2.
-fn memory(bytes: &Bytes, pickle: &Pickle, data: Id) -> Result<Arc<Storage>, String> {
-    let name = || "array".to_owned();
+fn memory(
+    bytes: &Bytes,
+    pickle: &Pickle,
+    data: Id,
+    known: &mut Memory,
+) -> Result<Arc<Storage>, String> {
+    let encoded = encoded(pickle, data)?;
+    let key = (encoded.unwrap_or(data), encoded.is_some());
+    if let Some(storage) = known.0.get(&key) {
+        return Ok(storage.clone());
+    }
     let part = |range: &std::ops::Range<usize>| {
         bytes.slice(range.clone()).ok_or_else(|| "its data lie beyond the file".to_owned())
     };
-    match pickle.get(data) {
-        Value::Blob(range) => Ok(Storage::new(part(range)?, name(), None)),
-        // Python 2 tells no bytes from texts; what happens to be valid UTF-8 was read as a text.
-        Value::Text(text) => {
-            let held = Bytes::held(bytes.path(), text.as_bytes().to_vec());
-            Ok(Storage::new(held, name(), None))
-        }
-        Value::Object(object) if pickle.class_name(data) == Some("_codecs.encode") => {
-            let args = pickle.items(object.args).unwrap_or_default();
-            let coded = args.get(1).and_then(|&coding| pickle.text(coding));
-            if !matches!(coded, Some("latin1" | "latin-1" | "iso-8859-1")) {
-                return Err("its data are a text in an unknown coding".into());
+    let held = |text: &[u8]| Bytes::held(bytes.path(), text.to_vec());
+    let name = || "array".to_owned();
+    let storage = if let Some(text) = encoded {
+        let text = match pickle.get(text) {
+            Value::Text(text) => held(text.as_bytes()),
+            Value::Blob(range) => part(range)?,
+            _ => return Err("its data are missing".into()),
+        };
+        Storage::latin1(text, name()).ok_or("its data are no text of bytes")?
+    } else {
+        match pickle.get(data) {
+            Value::Blob(range) => Storage::new(part(range)?, name(), None),
+            // Python 2 tells no bytes from texts; what happens to be valid UTF-8 was read as a text.
+            Value::Text(text) => Storage::new(held(text.as_bytes()), name(), None),
+            // `numpy.empty(0)`: Python 3 writes no bytes as a call of `bytes` in protocol 2.
+            Value::Object(_) if pickle.class_name(data) == Some("__builtin__.bytes") => {
+                Storage::new(held(&[]), name(), None)
             }
-            let text = match args.first().map(|&text| pickle.get(text)) {
-                Some(Value::Text(text)) => Bytes::held(bytes.path(), text.as_bytes().to_vec()),
-                Some(Value::Blob(range)) => part(range)?,
-                _ => return Err("its data are missing".into()),
-            };
-            Storage::latin1(text, name()).ok_or_else(|| "its data are no text of bytes".into())
+            _ => return Err("its data are no bytes".into()),
         }
-        // `numpy.empty(0)`: Python 3 writes no bytes as a call of `bytes` in protocol 2.
-        Value::Object(_) if pickle.class_name(data) == Some("__builtin__.bytes") => {
-            Ok(Storage::new(Bytes::held(bytes.path(), Vec::new()), name(), None))
-        }
-        _ => Err("its data are no bytes".into()),
+    };
+    known.0.insert(key, storage.clone());
+    Ok(storage)
+}
+
+/// The text of `_codecs.encode(text, 'latin1')`; `None` for other values.
+fn encoded(pickle: &Pickle, data: Id) -> Result<Option<Id>, String> {
+    let Value::Object(object) = pickle.get(data) else { return Ok(None) };
+    if pickle.class_name(data) != Some("_codecs.encode") {
+        return Ok(None);
+    }
+    let args = pickle.items(object.args).unwrap_or_default();
+    match args.get(1).and_then(|&coding| pickle.text(coding)) {
+        Some("latin1" | "latin-1" | "iso-8859-1") => Ok(args.first().copied()),
+        _ => Err("its data are a text in an unknown coding".into()),
     }
 }

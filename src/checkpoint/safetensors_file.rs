@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
 use tch::Kind;
 
 /// Bytes of the header. Ten thousand tensors take one and a half million; as JSON it fills many times its length.
-const MAX_HEADER: u64 = 8 << 20;
+pub(crate) const MAX_HEADER: u64 = 8 << 20;
 
 /// Reads the table; tensors stay in the file.
 pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {

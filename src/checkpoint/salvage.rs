@@ -6,10 +6,10 @@
 use super::bytes::Bytes;
 use super::flatten::{Named, flatten};
 use super::pickle::{Pickle, Value, count};
-use super::safetensors_file::{self, kind_of};
+use super::safetensors_file::{self, MAX_HEADER, kind_of};
 use super::storage::Storage;
 use super::storage_ref::StorageRef;
-use super::unpickle::unpickle;
+use super::unpickle::{unpickle, unpickle_within};
 use super::{Checkpoint, Container, Entry, sniff, torch_file};
 use safetensors::tensor::Metadata;
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +29,8 @@ pub struct Salvage {
 const MEMBER: &[u8] = b"PK\x03\x04";
 /// The pickle of a torch archive begins within so many bytes.
 const PICKLE_WITHIN: usize = 64 << 10;
+/// Characters of a member's name. In a file made for it, long names could overlap and fill a thousand times its length.
+const MAX_NAME: usize = 256;
 
 /// Reads what is left of a file that [`super::open`] refused; `None` when not even its table is.
 pub fn salvage(path: impl AsRef<Path>) -> Option<Salvage> {
@@ -56,7 +58,8 @@ pub fn salvage(path: impl AsRef<Path>) -> Option<Salvage> {
 }
 
 fn from_safetensors(bytes: &Bytes) -> Option<(BTreeMap<String, String>, Named)> {
-    let length = usize::try_from(safetensors_file::stated_header(bytes)?).ok()?;
+    let stated = safetensors_file::stated_header(bytes)?;
+    let length = usize::try_from(stated).ok().filter(|_| stated <= MAX_HEADER)?;
     let start = 8_usize.checked_add(length)?;
     let table: Metadata = serde_json::from_slice(bytes.get(8..start)?).ok()?;
     let mut named = Named::default();
@@ -95,10 +98,11 @@ fn from_zip(bytes: &Bytes) -> Option<Named> {
 }
 
 fn from_legacy(bytes: &Bytes) -> Option<Named> {
-    let protocol = unpickle(bytes, torch_file::LEGACY_START.len()).ok()?;
-    let system = unpickle(bytes, protocol.end).ok()?;
+    let small = |start: usize| unpickle_within(bytes, start, torch_file::SMALL).ok();
+    let protocol = small(torch_file::LEGACY_START.len())?;
+    let system = small(protocol.end)?;
     let pickle = unpickle(bytes, system.end).ok()?;
-    let found = unpickle(bytes, pickle.end).ok().map(|keys| legacy_places(&pickle, &keys));
+    let found = small(pickle.end).map(|keys| legacy_places(&pickle, &keys));
     let found = found.unwrap_or_default();
     let mut storage = |reference: &StorageRef| {
         let start = found.get(&reference.key).copied();
@@ -165,7 +169,7 @@ fn members(bytes: &[u8]) -> impl Iterator<Item = (&str, usize)> {
             };
             let (name, extra) = (short(26)?, short(28)?);
             let start = at + 30 + name + extra;
-            let name = bytes.get(at + 30..at + 30 + name);
+            let name = bytes.get(at + 30..at + 30 + name).filter(|name| name.len() <= MAX_NAME);
             if let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) {
                 return Some((name, start));
             }

@@ -7,7 +7,7 @@ use super::flatten::flatten;
 use super::pickle::{Pickle, Value, count};
 use super::storage::Storage;
 use super::storage_ref::StorageRef;
-use super::unpickle::unpickle;
+use super::unpickle::{MAX_MEMORY, unpickle, unpickle_within};
 use super::write_torch::METADATA;
 use super::{Container, Parts};
 use crate::error::{Error, Result};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, as a pickle.
 pub(crate) const LEGACY_START: [u8; 15] =
     [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+
+/// Memory for the small pickles around the object of a legacy file: a number, a few settings, the keys of storages.
+pub(crate) const SMALL: usize = 16 << 20;
 
 /// Bytes of our own metadata: a configuration's and a vocabulary's take some ten thousand.
 const MAX_METADATA: usize = 1 << 20;
@@ -89,7 +92,7 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
 
 /// Reads the legacy container: magic number, protocol, system, object, keys, then the storages one by one.
 pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
-    let Legacy { pickle, storages } = Legacy::read(bytes)?;
+    let Legacy { pickle, storages } = Legacy::read(bytes, MAX_MEMORY)?;
     let named = flatten(bytes, &pickle, &mut |reference| storages.find(bytes, reference))?;
     Ok(Parts {
         container: Container::TorchLegacy,
@@ -104,7 +107,7 @@ pub(crate) fn read_storage(bytes: &Bytes) -> Result<(Arc<Storage>, tch::Kind)> {
     if !bytes.starts_with(&LEGACY_START) {
         return Err(bytes.damaged("a storage inside it is not in torch's legacy format"));
     }
-    let Legacy { pickle, storages } = Legacy::read(bytes)?;
+    let Legacy { pickle, storages } = Legacy::read(bytes, SMALL)?;
     let reference = match pickle.get(pickle.root) {
         Value::Persistent(id) => StorageRef::read(&pickle, *id),
         _ => None,
@@ -129,23 +132,24 @@ struct Legacy {
 struct LegacyStorages(HashMap<String, (Bytes, usize)>);
 
 impl Legacy {
-    fn read(bytes: &Bytes) -> Result<Self> {
-        let protocol = unpickle(bytes, LEGACY_START.len())?;
+    /// `memory` is what its object may take.
+    fn read(bytes: &Bytes, memory: usize) -> Result<Self> {
+        let protocol = unpickle_within(bytes, LEGACY_START.len(), SMALL)?;
         if protocol.int(protocol.root) != Some(1001) {
             return Err(bytes.fault(format!(
                 "legacy torch file of protocol {}, expected 1001",
                 protocol.describe(protocol.root)
             )));
         }
-        let system = unpickle(bytes, protocol.end)?;
+        let system = unpickle_within(bytes, protocol.end, SMALL)?;
         let mut pairs = system.pairs(system.root).unwrap_or_default().iter();
         if pairs.any(|&(k, v)| {
             system.text(k) == Some("little_endian") && matches!(system.get(v), Value::Bool(false))
         }) {
             return Err(bytes.fault("its numbers are big-endian, which is not supported"));
         }
-        let pickle = unpickle(bytes, system.end)?;
-        let keys = unpickle(bytes, pickle.end)?;
+        let pickle = unpickle_within(bytes, system.end, memory)?;
+        let keys = unpickle_within(bytes, pickle.end, SMALL)?;
         let storages = legacy_storages(bytes, &pickle, &keys)?;
         Ok(Self { pickle, storages })
     }

@@ -26,13 +26,18 @@ const MAX_STACK: usize = 2_000_000;
 const MAX_STEPS: usize = 20_000_000;
 /// Bytes that the values of one pickle may take in memory, roughly. A name that is joined anew by each opcode, or an
 /// object in every second one, would otherwise make a hundred times of a file.
-const MAX_MEMORY: usize = 160 << 20;
+pub(crate) const MAX_MEMORY: usize = 160 << 20;
 /// Longer texts stay in the file, as bytes: arrays of protocol 2 are written as texts. The largest others known are
 /// the sources in NVIDIA's files, below 100 kB.
 const MAX_TEXT: usize = 1 << 17;
 
 /// Reads one pickle that starts at `start` of `bytes`, of any protocol from 0 to 5.
 pub(crate) fn unpickle(bytes: &Bytes, start: usize) -> Result<Pickle> {
+    unpickle_within(bytes, start, MAX_MEMORY)
+}
+
+/// As [`unpickle`], for one that may take only so many bytes of memory.
+pub(crate) fn unpickle_within(bytes: &Bytes, start: usize, memory: usize) -> Result<Pickle> {
     let mut machine = Machine {
         data: bytes,
         at: start,
@@ -40,7 +45,7 @@ pub(crate) fn unpickle(bytes: &Bytes, start: usize) -> Result<Pickle> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
-        memory: 0,
+        memory,
     };
     match machine.run() {
         Ok(root) => Ok(Pickle { values: machine.values, root, end: machine.at }),
@@ -57,7 +62,7 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// Bytes taken so far, see [`MAX_MEMORY`].
+    /// Bytes that values may still take.
     memory: usize,
 }
 
@@ -305,10 +310,7 @@ impl<'a> Machine<'a> {
     }
 
     fn spend(&mut self, bytes: usize) -> Step<()> {
-        self.memory = self.memory.saturating_add(bytes);
-        if self.memory > MAX_MEMORY {
-            return Err(format!("its values would fill more than {} MiB", MAX_MEMORY >> 20));
-        }
+        self.memory = self.memory.checked_sub(bytes).ok_or("its values would fill the memory")?;
         Ok(())
     }
 

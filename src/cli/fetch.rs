@@ -69,7 +69,7 @@ pub(super) fn run(args: &FetchArgs, printer: &Printer) -> anyhow::Result<()> {
         Err(Error::Interrupted) => {
             printer.info(&format!(
                 "stopped at {}; the same command goes on from there",
-                HumanBytes(shown.bar.position())
+                HumanBytes(shown.done)
             ));
             Err(Error::Interrupted.into())
         }
@@ -134,6 +134,8 @@ struct Shown {
     printer: Printer,
     bar: ProgressBar,
     started: Instant,
+    /// Bytes that are there.
+    done: u64,
     /// Bytes that were there at the start, once they are known.
     first: Option<u64>,
     last_line: Option<Instant>,
@@ -148,10 +150,18 @@ impl Shown {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━━─"));
         }
-        Self { printer: *printer, bar, started: Instant::now(), first: None, last_line: None }
+        Self {
+            printer: *printer,
+            bar,
+            started: Instant::now(),
+            done: 0,
+            first: None,
+            last_line: None,
+        }
     }
 
     fn bytes(&mut self, done: u64, total: Option<u64>) {
+        self.done = done;
         if let Some(total) = total {
             self.bar.set_length(total);
         }

@@ -6,6 +6,8 @@ use crate::fetch::{bring, generator, holds, sha256, weights};
 use crate::http_server::{Reply, Server, whole_or_rest};
 use nada::builtin;
 use nada::fetch::{self, Kind, Weights};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -95,35 +97,65 @@ fn a_proxy_is_asked_for_the_way() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("`HTTPS_PROXY` names no proxy"));
 }
 
+/// Starts a download that comes slowly after so many bytes, and hands its process over when they are there.
 #[cfg(unix)]
-#[test]
-fn ctrl_c_says_how_to_go_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = vec![b'{'; 3_000_000];
-    // Slow enough to be stopped in the middle: a piece, then silence until the client leaves.
-    let server =
-        Server::start(move |request| whole_or_rest(&file, "\"v1\"", request).stall(500_000));
+fn started(folder: &Path, server: &Server, bytes: u64) -> Child {
     let args = ["fetch", "ffhq-rosinality", "--accept-licence", "--base-url", &server.url()];
-    let child = command(folder.path(), &args)
-        .stderr(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let part = folder.path().join("no-models/ffhq-rosinality.pt.part");
+    let child = command(folder, &args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let began = Instant::now();
-    while std::fs::metadata(&part).map_or(0, |m| m.len()) < 500_000 {
+    let part = folder.join("no-models/ffhq-rosinality.pt.part");
+    while std::fs::metadata(&part).map_or(0, |m| m.len()) < bytes {
         assert!(began.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(20));
     }
-    let interrupt = || {
-        let pid = child.id().to_string();
-        std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
-    };
-    interrupt();
-    std::thread::sleep(Duration::from_millis(300));
-    // The server is silent, so the first signal is heard after the patience only; the second ends it at once.
-    interrupt();
+    child.unwrap()
+}
+
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_says_how_to_go_on_and_the_same_command_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = generator();
+    let server = Server::start(move |request| {
+        let reply = whole_or_rest(&file, "\"v1\"", request);
+        if request.before == 0 { reply.drip(60_000) } else { reply }
+    });
+    let child = started(folder.path(), &server, 60_000);
+    interrupt(&child);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
-    assert_eq!(std::fs::metadata(&part).unwrap().len(), 500_000);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("the same command goes on from there"), "{text}");
+    let part = folder.path().join("no-models/ffhq-rosinality.pt.part");
+    let kept = std::fs::metadata(part).unwrap().len();
+    assert!(
+        text.contains(&format!("stopped at {}", indicatif::HumanBytes(kept))),
+        "{kept}: {text}"
+    );
+    let args = ["fetch", "ffhq-rosinality", "--accept-licence", "--base-url", &server.url()];
+    let ran = nada(folder.path(), &args).done();
+    assert!(ran.stderr.contains("going on after "), "{}", ran.stderr);
+    assert_eq!(server.seen()[1].from(), Some(kept as usize));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_twice_ends_at_once_and_keeps_the_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = generator();
+    let server =
+        Server::start(move |request| whole_or_rest(&file, "\"v1\"", request).stall(60_000));
+    let child = started(folder.path(), &server, 60_000);
+    interrupt(&child);
+    std::thread::sleep(Duration::from_millis(300));
+    interrupt(&child);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    let part = folder.path().join("no-models/ffhq-rosinality.pt.part");
+    assert_eq!(std::fs::metadata(&part).unwrap().len(), 60_000);
 }

@@ -37,13 +37,15 @@ pub(crate) struct Reply {
     cut: Option<usize>,
     /// Bytes of the body that are sent before nothing comes any more.
     stall: Option<usize>,
+    /// Bytes of the body that are sent before the rest comes very slowly.
+    drip: Option<usize>,
     chunked: bool,
 }
 
 impl Reply {
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let (headers, body) = (Vec::new(), body.into());
-        Self { status, headers, body, cut: None, stall: None, chunked: false }
+        Self { status, headers, body, cut: None, stall: None, drip: None, chunked: false }
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl ToString) -> Self {
@@ -58,6 +60,11 @@ impl Reply {
 
     pub(crate) fn stall(mut self, after: usize) -> Self {
         self.stall = Some(after);
+        self
+    }
+
+    pub(crate) fn drip(mut self, after: usize) -> Self {
+        self.drip = Some(after);
         self
     }
 
@@ -80,7 +87,8 @@ impl Reply {
             false => format!("Content-Length: {}\r\n\r\n", self.body.len()),
         };
         stream.write_all(head.as_bytes())?;
-        let sent = self.cut.or(self.stall).unwrap_or(self.body.len()).min(self.body.len());
+        let all = self.body.len();
+        let sent = self.cut.or(self.stall).or(self.drip).unwrap_or(all).min(all);
         if self.chunked {
             for piece in self.body[..sent].chunks(10_000) {
                 write!(stream, "{:x}\r\n", piece.len())?;
@@ -94,6 +102,12 @@ impl Reply {
             stream.write_all(&self.body[..sent])?;
         }
         stream.flush()?;
+        if self.drip.is_some() {
+            for piece in self.body[sent..].chunks(100) {
+                std::thread::sleep(Duration::from_millis(20));
+                stream.write_all(piece)?;
+            }
+        }
         while self.stall.is_some() && !ended.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(20));
         }
