@@ -56,7 +56,8 @@ at_least() {
 # torch-sys compiles two C++ files, and rustc links with cc.
 need_compiler() {
     local cxx=${CXX:-c++}
-    if ! command -v cc >/dev/null || ! echo '#include <vector>' | $cxx -x c++ -std=c++17 -fsyntax-only - 2>/dev/null; then
+    # No pipe: one whose reader does not read would fail the check.
+    if ! command -v cc >/dev/null || ! $cxx -x c++ -std=c++17 -fsyntax-only - 2>/dev/null <<<'#include <vector>'; then
         fail "no working C++17 compiler was found (tried $cxx and cc)." "Install one: $(install_line g++ gcc-c++)"
     fi
 }
