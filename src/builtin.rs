@@ -6,8 +6,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 mod generator;
+mod inversion;
 
 pub use generator::{anchored_generator, base_of, resolve_generator, resolve_recorded};
+pub use inversion::{detector_file, encoder_of, resolve_encoder};
 
 /// `presets/*.yaml`, listed by `build.rs`: `default` first, then by name.
 const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
@@ -92,12 +94,13 @@ pub struct Shipped {
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// A CLIP, or else a generator.
-    pub is_clip: bool,
+    /// What it is.
+    pub kind: fetch::Kind,
 }
 
 /// The shipped models, by name: each `NAME.safetensors` in [`checkpoints_dir`]. Files that begin with `clip_` are CLIP
-/// models, and are named with dashes: `clip_rn.safetensors` is `clip-rn`. The face detector is left out.
+/// models, those that begin with `encoder_` make codes of photos; both are named with dashes: `clip_rn.safetensors` is
+/// `clip-rn`. The face detector is left out.
 pub fn models() -> Vec<Shipped> {
     models_in(checkpoints_dir().as_deref())
 }
@@ -110,13 +113,22 @@ fn models_in(folder: Option<&Path>) -> Vec<Shipped> {
             if name == DETECTOR {
                 return None;
             }
-            let is_clip = name.starts_with("clip_");
-            let name = if is_clip { name.replace('_', "-") } else { name };
-            Some(Shipped { name, path: file.path(), is_clip })
+            let kind = match name.split_once('_') {
+                Some(("clip", _)) => fetch::Kind::Clip,
+                Some(("encoder", _)) => fetch::Kind::Encoder,
+                _ => fetch::Kind::Generator,
+            };
+            let name = if kind == fetch::Kind::Generator { name } else { name.replace('_', "-") };
+            Some(Shipped { name, path: file.path(), kind })
         })
         .collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     models
+}
+
+/// The names of the models of a kind.
+fn names_of(models: &[Shipped], kind: fetch::Kind) -> Vec<&str> {
+    models.iter().filter(|m| m.kind == kind).map(|m| m.name.as_str()).collect()
 }
 
 /// The file of a CLIP model: a shipped name (`./NAME` means a file of that name), a file, or one of OpenAI's names
@@ -136,7 +148,7 @@ fn resolve_clip_in(
     checkpoints: Option<&Path>,
 ) -> Result<PathBuf> {
     let shipped = models_in(checkpoints);
-    if let Some(model) = shipped.iter().find(|m| m.is_clip && m.name == asked) {
+    if let Some(model) = shipped.iter().find(|m| m.kind == fetch::Kind::Clip && m.name == asked) {
         return Ok(model.path.clone());
     }
     let path = Path::new(asked);
@@ -154,7 +166,7 @@ fn resolve_clip_in(
         return Ok(file);
     }
     can_be_fetched(asked, fetch::Kind::Clip)?;
-    let clips: Vec<&str> = shipped.iter().filter(|m| m.is_clip).map(|m| m.name.as_str()).collect();
+    let clips = names_of(&shipped, fetch::Kind::Clip);
     let known = clips.iter().copied().chain(OPENAI_CLIP.iter().map(|(name, ..)| *name));
     let near = did_you_mean(asked, known);
     Err(Error::request(

@@ -3,7 +3,6 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
-use crate::invert::{self, Detector, Encoder};
 use crate::torch::{ShapeMap, TensorMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ mod clip_traits;
 mod directions;
 mod files;
 mod generator;
+mod inversion;
 mod token_table;
 
 pub use directions::{Directions, open_directions};
@@ -22,6 +22,7 @@ pub use generator::{
     StoredGenerator, class_of, generator_config, generator_metadata, open_generator,
     open_generator_of_class, read_generator,
 };
+pub use inversion::{open_detector, open_encoder, open_lpips};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";
@@ -46,39 +47,6 @@ impl Origin {
         let notes = Vec::new();
         Ok(Self { path: path.into(), sha256: checkpoint::sha256(path)?, metadata, report, notes })
     }
-}
-
-/// Reads an image encoder of ReStyle, pSp or e4e.
-///
-/// # Errors
-/// As [`open_generator`].
-pub fn open_encoder(path: &Path, kind: Kind, device: Device) -> Result<(Encoder, Origin)> {
-    let file = checkpoint::open(path)?;
-    let (named, options) = checkpoint::encoder(&file)?;
-    let facts = invert::Facts::read(&options);
-    let config = invert::Config::infer(&shapes(&named), &facts).map_err(|e| in_file(e, path))?;
-    let what = format!("`{}` is no complete encoder", path.display());
-    let (needed, optional) = (config.shapes(), config.optional_shapes());
-    let (tensors, report) = catch("reading the encoder", || {
-        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
-    })?;
-    let encoder = Encoder::new(config, &tensors).map_err(|e| in_file(e, path))?;
-    Ok((encoder, Origin::new(path, named.metadata, report)?))
-}
-
-/// Reads the face detector that ships.
-///
-/// # Errors
-/// As [`open_generator`].
-pub fn open_detector(path: &Path, device: Device) -> Result<Detector> {
-    let file = checkpoint::open(path)?;
-    let named =
-        Named { entries: file.entries, metadata: file.metadata, origin: path.to_path_buf() };
-    let what = format!("`{}` is no face detector", path.display());
-    let (tensors, _) = catch("reading the face detector", || {
-        checkpoint::fill(&what, &Detector::shapes(), &ShapeMap::new(), &named, Kind::Float, device)
-    })?;
-    Detector::new(&tensors)
 }
 
 /// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one. What its shapes do not tell (the

@@ -1,7 +1,7 @@
 //! Which files a generator's name stands for: `faces64`, `ffhq.pt`, `runs/sketch`, `faces64+sketch-delta.safetensors`.
 
 use super::{
-    can_be_fetched, checkpoints_dir, did_you_mean, fetched_file, models_dir, models_in,
+    can_be_fetched, checkpoints_dir, did_you_mean, fetched_file, models_dir, models_in, names_of,
     shipped_hint,
 };
 use crate::error::{Error, Result};
@@ -118,7 +118,8 @@ fn delta_file(path: &Path) -> Result<PathBuf> {
 }
 
 fn shipped(asked: &str, folder: Option<&Path>) -> Option<PathBuf> {
-    let found = models_in(folder).into_iter().find(|m| !m.is_clip && m.name == asked);
+    let found =
+        models_in(folder).into_iter().find(|m| m.kind == fetch::Kind::Generator && m.name == asked);
     found.map(|model| model.path)
 }
 
@@ -146,7 +147,7 @@ fn whole(asked: &str, folders: Folders<'_>) -> Result<PathBuf> {
     }
     can_be_fetched(asked, fetch::Kind::Generator)?;
     let models = models_in(folders.shipped);
-    let names: Vec<&str> = models.iter().filter(|m| !m.is_clip).map(|m| m.name.as_str()).collect();
+    let names = names_of(&models, fetch::Kind::Generator);
     let near = did_you_mean(asked, names.iter().copied());
     Err(Error::request(
         format!("`{asked}` is no shipped generator, and there is no such file or run{near}"),

@@ -40,6 +40,7 @@ pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, reco
 pub use entry::Entry;
 pub use fill::{Report, check, fill};
 pub use hash::{sha256, sha256_of};
+pub use npy::save_npy;
 pub(crate) use pickle_writer::PickleWriter;
 pub use salvage::{Salvage, salvage};
 pub use write::{save_in_pieces, save_safetensors};

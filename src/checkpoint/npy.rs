@@ -7,9 +7,11 @@ use super::entry::Entry;
 use super::flatten::Named;
 use super::storage::Storage;
 use super::{Container, Parts};
+use crate::atomic;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
-use tch::Kind;
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
 
 /// The beginning of every such file.
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
@@ -19,6 +21,26 @@ const NAME: &str = "array";
 
 /// NumPy's own limit is 10,000; it is a short dictionary.
 const MAX_HEADER: usize = 1 << 16;
+
+/// Writes one array of float32 numbers, as `np.load` reads it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn save_npy(path: impl AsRef<Path>, array: &Tensor) -> Result<()> {
+    let shape: Vec<String> = array.size().iter().map(|n| format!("{n},")).collect();
+    let header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", shape.join(" "));
+    // Numbers begin at a multiple of 64.
+    let padded = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64);
+    let header = format!("{header:<0$}\n", padded - MAGIC.len() - 4 - 1);
+    let mut bytes = [MAGIC, &[1, 0], &(header.len() as u16).to_le_bytes()].concat();
+    bytes.extend(header.as_bytes());
+    let flat = array.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]);
+    let numbers = Vec::<f32>::try_from(&flat)
+        .map_err(|e| Error::Torch { doing: "writing numbers".into(), message: e.to_string() })?;
+    bytes.extend(numbers.iter().flat_map(|n| n.to_le_bytes()));
+    atomic::write(path, bytes)
+}
 
 /// Reads the header; the numbers stay in the file.
 pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {

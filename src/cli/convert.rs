@@ -6,6 +6,7 @@ use crate::builtin;
 use crate::checkpoint::{self, Item, Network, save_safetensors, save_torch};
 use crate::error::{Error, Result};
 use crate::export::rosinality;
+use crate::fetch;
 use crate::models::{self, GeneratorFiles, StoredGenerator};
 use crate::run_dir::RunDir;
 use crate::stylegan2::Generator;
@@ -242,7 +243,7 @@ fn copy(tensors: &TensorMap) -> TensorMap {
 /// The file of a CLIP, if that is what was named.
 fn clip_file(asked: &str) -> Option<PathBuf> {
     if let Some(model) = builtin::models().into_iter().find(|m| m.name == asked) {
-        return model.is_clip.then_some(model.path);
+        return (model.kind == fetch::Kind::Clip).then_some(model.path);
     }
     let path = PathBuf::from(asked);
     if path.is_dir() && !RunDir::is_run(&path) {

@@ -182,6 +182,20 @@ impl Transformer {
         half.iter().fold(xs.shallow_clone(), |xs, block| block.forward(&xs, false))
     }
 
+    /// What comes out of the block at each quarter but the last, without a mask; later blocks are not computed.
+    pub(super) fn forward_quarters(&self, xs: &Tensor) -> Vec<Tensor> {
+        let count = self.blocks.len();
+        let ends: Vec<usize> = (1..4).map(|quarter| (count * quarter).div_ceil(4)).collect();
+        let (mut xs, mut levels) = (xs.shallow_clone(), Vec::new());
+        for (i, block) in self.blocks.iter().enumerate().take(ends[2]) {
+            xs = block.forward(&xs, false);
+            if ends.contains(&(i + 1)) {
+                levels.push(xs.shallow_clone());
+            }
+        }
+        levels
+    }
+
     /// The first token of [`Transformer::forward`] without a mask: `[N, T, C]` to `[N, C]`.
     pub(super) fn forward_first(&self, xs: &Tensor) -> Tensor {
         let Some((last, rest)) = self.blocks.split_last() else { return xs.select(1, 0) };

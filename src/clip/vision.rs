@@ -56,6 +56,21 @@ impl VisionTransformer {
         xs.narrow(1, 1, tokens - 1).transpose(1, 2).reshape([n, c, rows, -1])
     }
 
+    /// The patches after a quarter, a half and three quarters of the tower (fewer of a tower of few blocks), for
+    /// comparing images place by place: normalised images `[N, 3, R, R]` to maps `[N, C, R/P, R/P]`.
+    ///
+    /// # Panics
+    /// As [`VisionTransformer::forward`].
+    pub fn maps(&self, images: &Tensor) -> Vec<Tensor> {
+        let rows = images.size()[2] / self.patch;
+        let levels = self.transformer.forward_quarters(&self.ln_pre.forward(&self.embed(images)));
+        let map = |xs: Tensor| {
+            let (n, tokens, c) = xs.size3().expect("tokens have three dimensions");
+            xs.narrow(1, 1, tokens - 1).transpose(1, 2).reshape([n, c, rows, -1])
+        };
+        levels.into_iter().map(map).collect()
+    }
+
     /// The class token and the patches, with their positions: `[N, 3, R, R]` to `[N, 1 + patches, C]`.
     ///
     /// A convolution whose stride is its size is one product of matrices; as such it is two to five times faster

@@ -60,6 +60,7 @@ pub struct Grid {
     rows: Vec<Row>,
     labels: Labels,
     native: bool,
+    heads: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +146,13 @@ impl Grid {
         self
     }
 
+    /// What stands over the columns, in one or two lines each.
+    #[must_use]
+    pub fn heads(mut self, heads: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.heads = heads.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Draws it.
     ///
     /// # Errors
@@ -167,6 +175,10 @@ impl Grid {
         let footer = SMALL.wrap(&self.footer, content, 2);
 
         let title_height = block_height(&title, TITLE, 12);
+        let heads: Vec<Vec<String>> =
+            self.heads.iter().map(|head| SMALL.wrap(head, cell.0, 2)).collect();
+        let most = heads.iter().map(Vec::len).max().unwrap_or(0) as u32;
+        let heads_height = if most == 0 { 0 } else { most * SMALL.line_height() + 4 };
         let footer_height = block_height(&footer, SMALL, 8);
         let over =
             |row: &Row| if left || row.line().is_empty() { 0 } else { LABEL.line_height() + 4 };
@@ -184,8 +196,10 @@ impl Grid {
         let high = |i: usize| if column { cell.1.max(captions[i].height()) } else { cell.1 };
         let rows = self.rows.iter().enumerate();
         let rows_height: u32 = rows.map(|(i, r)| high(i) + over(r) + space(i, r, over(r))).sum();
-        let (width, height) =
-            (content + 2 * MARGIN, rows_height + title_height + footer_height + 2 * MARGIN);
+        let (width, height) = (
+            content + 2 * MARGIN,
+            rows_height + title_height + heads_height + footer_height + 2 * MARGIN,
+        );
         if u64::from(width) * u64::from(height) > MAX_PIXELS {
             return Err(Error::request(
                 format!("a picture of {width} × {height} pixels is too large"),
@@ -197,6 +211,20 @@ impl Grid {
         let mut y = MARGIN;
         write_lines(&mut canvas, &title, TITLE, MARGIN, y);
         y += title_height;
+        for (column, lines) in heads.iter().enumerate() {
+            let middle = MARGIN + label_room + column as u32 * (cell.0 + GAP) + cell.0 / 2;
+            // The last line stands next to the images.
+            let top = y + (most - lines.len() as u32) * SMALL.line_height();
+            for (i, line) in lines.iter().enumerate() {
+                SMALL.write_centred(
+                    &mut canvas,
+                    middle,
+                    top + i as u32 * SMALL.line_height(),
+                    line,
+                );
+            }
+        }
+        y += heads_height;
         for (i, row) in self.rows.iter().enumerate() {
             y += space(i, row, over(row));
             if left {

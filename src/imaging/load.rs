@@ -52,6 +52,29 @@ pub fn flatten(image: &DynamicImage) -> RgbImage {
 /// whatever else lies in it.
 pub fn image_files(dir: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let dir = dir.as_ref();
+    let (images, others) = sorted_files(dir)?;
+    match others.as_slice() {
+        [] if images.is_empty() => Err(Error::request(
+            format!("the folder `{}` holds no images", dir.display()),
+            format!("put some {READABLE} files into it, or name another folder"),
+        )),
+        [] => Ok(images),
+        [one] => Err(Error::file_hint(one, "not an image", "remove it from the folder")),
+        many => Err(Error::file_hint(
+            dir,
+            format!("{} things in it are no images: {}", many.len(), names(many)),
+            "remove them from the folder",
+        )),
+    }
+}
+
+/// What lies directly in `dir`: images by their extensions, and other things; both sorted by name. Hidden files and
+/// what file managers leave behind are passed over.
+///
+/// # Errors
+/// [`Error::Io`] when the folder cannot be read.
+pub fn sorted_files(dir: impl AsRef<Path>) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let dir = dir.as_ref();
     let (mut images, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(dir).while_doing("read", dir)? {
         let path = entry.while_doing("read", dir)?.path();
@@ -66,19 +89,7 @@ pub fn image_files(dir: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     }
     images.sort();
     others.sort();
-    match others.as_slice() {
-        [] if images.is_empty() => Err(Error::request(
-            format!("the folder `{}` holds no images", dir.display()),
-            format!("put some {READABLE} files into it, or name another folder"),
-        )),
-        [] => Ok(images),
-        [one] => Err(Error::file_hint(one, "not an image", "remove it from the folder")),
-        many => Err(Error::file_hint(
-            dir,
-            format!("{} things in it are no images: {}", many.len(), names(many)),
-            "remove them from the folder",
-        )),
-    }
+    Ok((images, others))
 }
 
 /// The first few names, in backticks.

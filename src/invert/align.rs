@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::imaging::pil;
 use image::{Rgb, RgbImage, imageops};
+use std::str::FromStr;
 
 /// A place in a picture, in pixels from the upper left corner.
 pub type Point = [f64; 2];
@@ -92,6 +93,22 @@ impl Quad {
         Self { corners: self.corners.map(|[x, y]| [x + dx, y + dy]), size: self.size }
     }
 
+    /// The square of a whole picture in which this one lies as FFHQ's square does in pictures of `frame`.
+    #[must_use]
+    pub fn within(&self, frame: &Frame) -> Self {
+        let [nw, sw, _, ne] = self.corners;
+        // One side of the picture that is looked for, to the right and downwards.
+        let right = minus(ne, nw).map(|v| v / frame.side);
+        let down = minus(sw, nw).map(|v| v / frame.side);
+        let [u, v] = [frame.x - 0.5 * frame.side, frame.y - 0.5 * frame.side];
+        let first = [nw[0] - u * right[0] - v * down[0], nw[1] - u * right[1] - v * down[1]];
+        let corner = |a: f64, b: f64| {
+            [first[0] + a * right[0] + b * down[0], first[1] + a * right[1] + b * down[1]]
+        };
+        let corners = [first, corner(0.0, 1.0), corner(1.0, 1.0), corner(1.0, 0.0)];
+        Self { corners, size: self.size / frame.side }
+    }
+
     /// Left, top, right and bottom, in whole pixels outwards.
     fn bounds(&self) -> [i64; 4] {
         let of = |axis: usize, pick: fn(f64, f64) -> f64| {
@@ -106,6 +123,41 @@ impl Quad {
     }
 }
 
+/// Where FFHQ's square lies in the pictures that a generator was trained on: faces that were cut out in another way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Frame {
+    /// Its centre, from 0 at the left to 1 at the right.
+    pub x: f64,
+    /// Its centre, from 0 at the top to 1 at the bottom.
+    pub y: f64,
+    /// Its side; the picture's is 1.
+    pub side: f64,
+}
+
+impl Frame {
+    /// FFHQ's own.
+    pub const FFHQ: Self = Self { x: 0.5, y: 0.5, side: 1.0 };
+}
+
+impl FromStr for Frame {
+    type Err = Error;
+
+    /// From three numbers: x, y and side, as the metadata of an encoder's file hold them.
+    fn from_str(text: &str) -> Result<Self> {
+        let numbers: Vec<f64> = text.split_whitespace().map_while(|n| n.parse().ok()).collect();
+        let sound = |n: f64| n.is_finite() && n.abs() < 10.0;
+        match numbers[..] {
+            [x, y, side] if sound(x) && sound(y) && sound(side) && side > 0.05 => {
+                Ok(Self { x, y, side })
+            }
+            _ => Err(Error::request(
+                format!("`{text}` does not say where a face lies in a picture"),
+                "give three numbers: centre x, centre y and side of FFHQ's square, 1 being the picture's side",
+            )),
+        }
+    }
+}
+
 /// A picture ready to be turned, and the square in it.
 #[derive(Debug)]
 pub struct Framed {
@@ -115,14 +167,14 @@ pub struct Framed {
     pub quad: Quad,
 }
 
-/// Cuts the face out and turns it upright: `side` × `side` pixels.
+/// Cuts a square out and turns it upright: `side` × `side` pixels. The square of a face is [`Landmarks::quad`].
 ///
 /// The picture is turned at `transform` pixels, and made smaller after it if that is more than `side`.
 ///
 /// # Errors
 /// [`Error::Request`] when the points do not make a face: they coincide, are no numbers, or lie outside the picture.
-pub fn align(picture: &RgbImage, face: &Landmarks, side: u32, transform: u32) -> Result<RgbImage> {
-    let framed = frame(picture, face, side)?;
+pub fn align(picture: &RgbImage, quad: Quad, side: u32, transform: u32) -> Result<RgbImage> {
+    let framed = frame(picture, quad, side)?;
     let turned = turn(&framed, transform);
     if side < transform { pil::lanczos(&turned, side, side) } else { Ok(turned) }
 }
@@ -131,8 +183,7 @@ pub fn align(picture: &RgbImage, face: &Landmarks, side: u32, transform: u32) ->
 ///
 /// # Errors
 /// As [`align`].
-pub fn frame(picture: &RgbImage, face: &Landmarks, side: u32) -> Result<Framed> {
-    let mut quad = face.quad();
+pub fn frame(picture: &RgbImage, mut quad: Quad, side: u32) -> Result<Framed> {
     let (width, height) = (i64::from(picture.width()), i64::from(picture.height()));
     let [left, top, right, bottom] = quad.bounds();
     let sound = quad.size.is_finite() && quad.size >= 1.0 && quad.size < 1e6;

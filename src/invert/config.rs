@@ -1,5 +1,6 @@
 //! The sizes of an encoder, read off the shapes of its tensors, and what only its file's options tell.
 
+use super::align::Frame;
 use super::styles::StyleBlock;
 use super::trunk::{Family, Unit};
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct Facts {
     pub wide: bool,
     /// ReStyle's rounds in training, `n_iters_per_batch`.
     pub rounds: Option<usize>,
+    /// Where faces lie in the pictures that it was trained on, as [`Frame`] reads it (`frame`, our own encoders).
+    pub frame: Option<String>,
 }
 
 impl Facts {
@@ -47,6 +50,7 @@ impl Facts {
             from_average: !is("start_from_latent_avg", "false"),
             wide: options.get("dataset_type").is_some_and(|set| set.contains("cars")),
             rounds: options.get("n_iters_per_batch").and_then(|n| n.parse().ok()),
+            frame: options.get("frame").cloned(),
         }
     }
 
@@ -71,7 +75,7 @@ impl Facts {
 }
 
 /// Sizes of an encoder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Channels of the input: 3, or 6 for ReStyle (the photo and the last result), or those of a mask.
     pub channels: i64,
@@ -89,6 +93,8 @@ pub struct Config {
     pub from_average: bool,
     /// ReStyle's rounds in training, if it was said.
     pub rounds: Option<usize>,
+    /// Where faces lie in the pictures that it was trained on.
+    pub frame: Frame,
     pub(super) family: Family,
     pub(super) stem: i64,
     pub(super) units: Vec<Unit>,
@@ -131,6 +137,7 @@ impl Config {
             flavour,
             from_average: facts.from_average,
             rounds: facts.rounds,
+            frame: facts.frame.as_deref().map_or(Ok(Frame::FFHQ), str::parse)?,
             family,
             stem,
             units,

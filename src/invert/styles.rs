@@ -10,6 +10,9 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StyleBlock {
     pub(super) inputs: i64,
+    /// Channels between its convolutions: the width of a code in the originals, fewer in small encoders.
+    pub(super) width: i64,
+    /// Width of its code.
     pub(super) outputs: i64,
     /// How often it halves its input.
     pub(super) halvings: usize,
@@ -20,29 +23,30 @@ impl StyleBlock {
         let blocks = count(shapes, "styles")?;
         (0..blocks)
             .map(|i| {
-                let [outputs, inputs, ..] =
+                let [width, inputs, ..] =
                     sizes::<4>(shapes, &format!("styles.{i}.convs.0.weight"))?;
+                let [outputs, _] = sizes::<2>(shapes, &format!("styles.{i}.linear.weight"))?;
                 // Convolutions have even numbers, activations odd ones.
                 let halvings = (0..16)
                     .take_while(|k| {
                         shapes.contains_key(&format!("styles.{i}.convs.{}.weight", 2 * k))
                     })
                     .count();
-                Ok(Self { inputs, outputs, halvings })
+                Ok(Self { inputs, width, outputs, halvings })
             })
             .collect()
     }
 
     pub(super) fn add(&self, all: &mut ShapeMap, index: usize) {
         for k in 0..self.halvings {
-            let from = if k == 0 { self.inputs } else { self.outputs };
+            let from = if k == 0 { self.inputs } else { self.width };
             all.insert(
                 format!("styles.{index}.convs.{}.weight", 2 * k),
-                vec![self.outputs, from, 3, 3],
+                vec![self.width, from, 3, 3],
             );
-            all.insert(format!("styles.{index}.convs.{}.bias", 2 * k), vec![self.outputs]);
+            all.insert(format!("styles.{index}.convs.{}.bias", 2 * k), vec![self.width]);
         }
-        all.insert(format!("styles.{index}.linear.weight"), vec![self.outputs, self.outputs]);
+        all.insert(format!("styles.{index}.linear.weight"), vec![self.outputs, self.width]);
         all.insert(format!("styles.{index}.linear.bias"), vec![self.outputs]);
     }
 }

@@ -47,7 +47,7 @@ fn squares_are_the_originals() {
     for (i, (face, side, _)) in cases().into_iter().enumerate() {
         let row = |name: &str| want[name].get(i as i64).to_kind(Kind::Double);
         assert_close("quad", &tensor(&face.quad().corners), &row("quad"), 1e-9, 1e-9);
-        let framed = frame(&photo, &face, side).unwrap();
+        let framed = frame(&photo, face.quad(), side).unwrap();
         assert_close("final", &tensor(&framed.quad.corners), &row("quad_final"), 1e-9, 1e-9);
     }
 }
@@ -56,12 +56,12 @@ fn squares_are_the_originals() {
 fn crops_are_the_originals() {
     let photo = picture("preprocess", "photo256.png");
     for (i, (face, side, transform)) in cases().into_iter().enumerate() {
-        let got = align(&photo, &face, side, transform).unwrap();
+        let got = align(&photo, face.quad(), side, transform).unwrap();
         let (most, beyond) = difference(&got, &picture("align", &format!("case{i}.png")));
         assert!(most <= 2 && beyond < 1e-3, "case {i}: up to {most}, {beyond} beyond 1");
     }
     let (face, side, _) = cases()[3];
-    let padded = frame(&photo, &face, side).unwrap().picture;
+    let padded = frame(&photo, face.quad(), side).unwrap().picture;
     let (most, beyond) = difference(&padded, &picture("align", "case3_padded.png"));
     assert!(most <= 1, "padded: up to {most}, {beyond} beyond 1");
 }
@@ -76,7 +76,7 @@ fn points_that_make_no_face_are_refused() {
         [[900.0, 900.0], [940.0, 900.0], [920.0, 920.0], [905.0, 940.0], [935.0, 940.0]],
         [[-9e9, 0.0], [9e9, 0.0], [0.0, 5.0], [-5.0, 9.0], [5.0, 9.0]],
     ] {
-        let error = align(&photo, &face(points), 64, 64).unwrap_err();
+        let error = align(&photo, face(points).quad(), 64, 64).unwrap_err();
         assert!(error.exit_code() == 2 && error.to_string().contains("make no face"), "{error}");
     }
     assert!(Landmarks::from_points(&[[0.0, 0.0]; 4]).is_none());
@@ -91,7 +91,7 @@ fn any_square_that_touches_the_picture_is_cut_without_a_panic() {
             let at = |x: f64, y: f64| [x * scale + shift, y * scale + shift];
             let points = [at(0.0, 0.0), at(2.0, 0.2), at(1.0, 1.0), at(0.2, 2.0), at(1.8, 2.1)];
             let face = Landmarks::from_points(&points).unwrap();
-            if let Ok(cut) = align(&photo, &face, 16, 32) {
+            if let Ok(cut) = align(&photo, face.quad(), 16, 32) {
                 assert_eq!(cut.dimensions(), (16, 16));
             }
         }

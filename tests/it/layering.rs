@@ -43,7 +43,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
     // Files for other programs; the card says where the models came from.
     ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
-    ("invert", &["error", "imaging", "stylegan2", "torch"]),
+    // Codes are optimised with adapt's Adam, and compared by what CLIP sees.
+    ("invert", &["adapt", "clip", "error", "imaging", "rng", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
     ("clip", &["error", "torch"]),
     ("checkpoint", &["atomic", "error", "torch"]),

@@ -1,0 +1,317 @@
+//! Codes by optimisation: for domains that have no encoder, and to bring an encoder's result closer.
+//!
+//! The projector of StyleGAN2 (Karras et al. 2020, appendix D) in W or W+, as rosinality's `projector.py`: Adam with a
+//! learning rate that rises, stays and falls as a cosine; codes that tremble less and less at first; and, if noise maps
+//! may change too, a penalty on maps that have structure, so that they do not draw the picture.
+
+use super::perceptual::Perceptual;
+use crate::adapt::optim::Adam;
+use crate::error::{Error, Result};
+use crate::rng;
+use crate::stylegan2::{Generator, Noise};
+use crate::torch::catch;
+use std::ops::ControlFlow;
+use tch::{Kind, Tensor};
+
+/// Codes of so many random z tell how far styles are from each other.
+const SPREAD_SAMPLES: i64 = 10_000;
+/// Noise maps are penalised down to this side.
+const SMALLEST_NOISE: i64 = 8;
+
+/// Which codes are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// One for all style inputs: farther from the photo, closer to what the generator knows.
+    W,
+    /// One for each style input.
+    WPlus,
+}
+
+/// How codes are looked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Steps of the optimiser.
+    pub steps: u32,
+    /// W or W+.
+    pub space: Space,
+    /// Highest learning rate.
+    pub lr: f64,
+    /// Share of the steps in which it rises from 0.
+    pub ramp_up: f64,
+    /// Share of the steps, at the end, in which it falls to 0.
+    pub ramp_down: f64,
+    /// How much the codes tremble at first, in units of the spread of styles.
+    pub latent_noise: f64,
+    /// Share of the steps after which they do not any more.
+    pub latent_noise_ramp: f64,
+    /// Weight of the mean squared difference of pixels.
+    pub pixel: f64,
+    /// Weight of the perceptual distance.
+    pub perceptual: f64,
+    /// Weight of the mean squared distance from the start, in units of the spread of styles: keeps codes editable.
+    pub anchor: f64,
+    /// Whether the noise maps change, too.
+    pub fit_noise: bool,
+    /// Weight of structure in noise maps.
+    pub noise_regularisation: f64,
+    /// What the trembling follows from.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// From the mean: rosinality's schedule.
+    pub fn from_mean(steps: u32) -> Self {
+        Self {
+            steps,
+            space: Space::WPlus,
+            lr: 0.1,
+            ramp_up: 0.05,
+            ramp_down: 0.25,
+            latent_noise: 0.05,
+            latent_noise_ramp: 0.75,
+            pixel: 1.0,
+            perceptual: 1.0,
+            anchor: 0.01,
+            fit_noise: false,
+            noise_regularisation: 1e5,
+            seed: 0,
+        }
+    }
+
+    /// From codes that are nearly right: small steps, no trembling, a pull back to them.
+    pub fn refining(steps: u32) -> Self {
+        Self { lr: 0.02, latent_noise: 0.0, anchor: 0.05, ..Self::from_mean(steps) }
+    }
+
+    /// The learning rate at a step.
+    pub fn rate(&self, step: u32) -> f64 {
+        let t = f64::from(step) / f64::from(self.steps.max(1));
+        let falling =
+            if self.ramp_down > 0.0 { ((1.0 - t) / self.ramp_down).min(1.0) } else { 1.0 };
+        let rising = if self.ramp_up > 0.0 { (t / self.ramp_up).min(1.0) } else { 1.0 };
+        self.lr * (0.5 - 0.5 * (falling * std::f64::consts::PI).cos()) * rising
+    }
+}
+
+/// The losses of one step, means over the images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Losses {
+    /// Steps before it.
+    pub step: u32,
+    /// What is minimised.
+    pub total: f64,
+    /// Mean squared difference of pixels.
+    pub pixel: f64,
+    /// Perceptual distance; 0 without such a network.
+    pub perceptual: f64,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Projection {
+    /// W+ codes `[N, L, D]`.
+    pub codes: Tensor,
+    /// Noise maps `[N, 1, H, W]`, if they were to change.
+    pub noise: Option<Vec<Tensor>>,
+    /// The images `[N, 3, R, R]` of both.
+    pub images: Tensor,
+    /// Of every step.
+    pub losses: Vec<Losses>,
+}
+
+/// Looks for codes whose images are like `targets`, beginning with `start`. Each image is looked for by itself; a batch
+/// only saves time. `each` sees every step, and may end the search: then what was found so far is the result.
+///
+/// # Shapes
+/// `targets: [N, 3, R, R]` in [-1, 1], of the generator's resolution; `start: [N, L, D]`.
+///
+/// # Errors
+/// [`Error::Request`] for other shapes; [`Error::Diverged`] when the loss is no number any more; a failure of the device.
+pub fn project(
+    generator: &Generator,
+    perceptual: Option<&Perceptual>,
+    targets: &Tensor,
+    start: &Tensor,
+    settings: &Settings,
+    each: &mut dyn FnMut(&Losses) -> ControlFlow<()>,
+) -> Result<Projection> {
+    let (g, n) = (generator.config(), targets.size()[0]);
+    let wanted = [n, g.num_styles(), g.style_dim];
+    if targets.size() != [n, 3, g.resolution, g.resolution] || start.size() != wanted {
+        return Err(Error::request(
+            format!("images {:?} and codes {:?} were given", targets.size(), start.size()),
+            format!("this generator takes [N, 3, {0}, {0}] and {wanted:?}", g.resolution),
+        ));
+    }
+    let (kind, device) = (generator.kind(), generator.device());
+    let targets = targets.to_device(device).to_kind(kind);
+    let seen = perceptual.map(|p| tch::no_grad(|| p.see(&targets))).transpose()?;
+    let begin = start.to_device(device).to_kind(kind);
+    // In W one code stands for all.
+    let begin = match settings.space {
+        Space::W => begin.mean_dim([1i64].as_slice(), true, kind),
+        Space::WPlus => begin,
+    };
+    let codes = begin.copy().set_requires_grad(true);
+    let noise: Option<Vec<Tensor>> = settings.fit_noise.then(|| {
+        let mut stream = rng::stream(settings.seed, 0, "projector noise");
+        let maps = generator.random_noise(n, &mut stream);
+        maps.into_iter().map(|map| map.set_requires_grad(true)).collect()
+    });
+    // The weights never change here: what follows from them alone is computed once.
+    let synthesis = generator.synthesis().fixed();
+    let spread = spread(generator)?;
+    let styles = g.num_styles();
+    let render = |codes: &Tensor, noise: Option<&[Tensor]>| {
+        let maps = noise.map_or(Noise::Stored, Noise::Maps);
+        synthesis.forward(&codes.expand([n, styles, -1], true), maps)
+    };
+    let mut adam = Adam::new(settings.lr, (0.9, 0.999));
+    let mut history = Vec::new();
+    for step in 0..settings.steps {
+        let losses = catch("looking for codes", || {
+            let t = f64::from(step) / f64::from(settings.steps);
+            let tremble = settings.latent_noise
+                * spread
+                * (1.0 - t / settings.latent_noise_ramp).max(0.0).powi(2);
+            let moved = if tremble > 0.0 {
+                let mut stream = rng::stream(settings.seed, u64::from(step), "projector codes");
+                // The same for every image, so that none depends on its place in a batch.
+                let shake = stream.normal(&[1, codes.size()[1], g.style_dim], kind, device);
+                &codes + shake * tremble
+            } else {
+                codes.shallow_clone()
+            };
+            let images = render(&moved, noise.as_deref());
+            let pixel =
+                (&images - &targets).square().mean_dim([1i64, 2, 3].as_slice(), false, kind);
+            let mut total = &pixel * settings.pixel;
+            let mut look = None;
+            if let (Some(perceptual), Some(seen)) = (perceptual, &seen) {
+                let distance = perceptual.distance(&perceptual.see(&images)?, seen)?.to_kind(kind);
+                total = total + &distance * settings.perceptual;
+                look = Some(distance);
+            }
+            if settings.anchor > 0.0 {
+                let away = (&codes - &begin).square().mean_dim([1i64, 2].as_slice(), false, kind);
+                total = total + away * (settings.anchor / (spread * spread / g.style_dim as f64));
+            }
+            if let Some(maps) = &noise {
+                for map in maps {
+                    total = total + structure(map) * settings.noise_regularisation;
+                }
+            }
+            let leaves: Vec<&Tensor> =
+                std::iter::once(&codes).chain(noise.iter().flatten()).collect();
+            let gradients = Tensor::run_backward(&[total.sum(kind)], &leaves, false, false);
+            let mean = |t: &Tensor| t.mean(Kind::Double).double_value(&[]);
+            let losses = Losses {
+                step,
+                total: mean(&total),
+                pixel: mean(&pixel),
+                perceptual: look.as_ref().map_or(0.0, mean),
+            };
+            adam.set_lr(settings.rate(step));
+            for (i, (leaf, gradient)) in leaves.into_iter().zip(gradients).enumerate() {
+                adam.step(&i.to_string(), leaf, &gradient);
+            }
+            if let Some(maps) = &noise {
+                maps.iter().for_each(standardise);
+            }
+            Ok(losses)
+        })?;
+        if !losses.total.is_finite() {
+            return Err(Error::Diverged {
+                step: u64::from(step),
+                reason: "the loss of the codes is no number".into(),
+            });
+        }
+        history.push(losses);
+        if each(&losses).is_break() {
+            break;
+        }
+    }
+    catch("making images of the codes that were found", || {
+        tch::no_grad(|| {
+            let codes = codes.detach().expand([n, styles, -1], true).contiguous();
+            let noise = noise.map(|maps| maps.iter().map(Tensor::detach).collect::<Vec<_>>());
+            let images = render(&codes, noise.as_deref());
+            Ok(Projection { codes, noise, images, losses: history })
+        })
+    })
+}
+
+/// Root of the mean squared distance of random styles from their mean.
+fn spread(generator: &Generator) -> Result<f64> {
+    catch("measuring how far styles are from each other", || {
+        tch::no_grad(|| {
+            let (kind, device) = (generator.kind(), generator.device());
+            let z = rng::stream(0, 0, "projector spread").normal(
+                &[SPREAD_SAMPLES, generator.config().z_dim],
+                kind,
+                device,
+            );
+            let w = generator.mapping().forward(&z);
+            let away = &w - w.mean_dim([0i64].as_slice(), true, kind);
+            let square = away.square().sum(Kind::Double).double_value(&[]);
+            Ok((square / SPREAD_SAMPLES as f64).sqrt())
+        })
+    })
+}
+
+/// How much neighbours agree in a noise map, at every scale down to 8 pixels: `[N, 1, H, H]` to `[N]`. 0 for white
+/// noise without end.
+fn structure(map: &Tensor) -> Tensor {
+    let mean = |t: Tensor| t.mean_dim([1i64, 2, 3].as_slice(), false, map.kind());
+    let mut map = map.shallow_clone();
+    let mut sum: Option<Tensor> = None;
+    loop {
+        for axis in [2, 3] {
+            let agreement = mean(&map * map.roll([1], [axis])).square();
+            sum = Some(sum.map_or_else(|| agreement.shallow_clone(), |sum| sum + &agreement));
+        }
+        if map.size()[2] <= SMALLEST_NOISE {
+            return sum.expect("two axes were looked at");
+        }
+        map = map.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+    }
+}
+
+/// Brings each map to mean 0 and deviation 1, in place.
+fn standardise(map: &Tensor) {
+    tch::no_grad(|| {
+        let axes = [1i64, 2, 3];
+        let mean = map.mean_dim(axes.as_slice(), true, map.kind());
+        let deviation = map.std_dim(axes.as_slice(), true, true);
+        let _ = map.shallow_clone().g_sub_(&mean).g_div_(&deviation);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn the_rate_rises_stays_and_falls() {
+        let settings = Settings::from_mean(100);
+        assert_eq!(settings.rate(0), 0.0);
+        assert!((settings.rate(2) - 0.1 * 0.4).abs() < 1e-12);
+        assert_eq!(settings.rate(50), 0.1);
+        // Half way down a cosine.
+        let falling = 0.5 - 0.5 * (0.5 * std::f64::consts::PI).cos();
+        assert!((Settings { ramp_down: 0.5, ..settings }.rate(75) - 0.1 * falling).abs() < 1e-12);
+    }
+
+    #[test]
+    fn white_noise_has_less_structure_than_a_ramp() {
+        let noise = rng::stream(0, 0, "test").normal(&[2, 1, 32, 32], Kind::Double, Device::Cpu);
+        let ramp = Tensor::linspace(-1.7, 1.7, 32, (Kind::Double, Device::Cpu))
+            .expand([2, 1, 32, 32], true)
+            .contiguous();
+        let of = |map: &Tensor| f64::try_from(structure(map).mean(Kind::Double)).unwrap();
+        assert!(of(&noise) < 0.1 * of(&ramp), "{} {}", of(&noise), of(&ramp));
+        standardise(&ramp);
+        assert!((f64::try_from(ramp.std(true)).unwrap() - 1.0).abs() < 0.01);
+    }
+}

@@ -1,0 +1,64 @@
+//! Files → what turns photos into codes: encoders, the face detector, LPIPS.
+
+use super::{Origin, in_file, shapes};
+use crate::checkpoint::{self, Named};
+use crate::error::Result;
+use crate::invert::{self, Detector, Encoder, Lpips};
+use crate::torch::{ShapeMap, catch};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind};
+
+/// Reads an image encoder of ReStyle, pSp or e4e.
+///
+/// # Errors
+/// As [`super::open_generator`].
+pub fn open_encoder(path: &Path, kind: Kind, device: Device) -> Result<(Encoder, Origin)> {
+    let file = checkpoint::open(path)?;
+    let (named, options) = checkpoint::encoder(&file)?;
+    let facts = invert::Facts::read(&options);
+    let config = invert::Config::infer(&shapes(&named), &facts).map_err(|e| in_file(e, path))?;
+    let what = format!("`{}` is no complete encoder", path.display());
+    let (needed, optional) = (config.shapes(), config.optional_shapes());
+    let (tensors, report) = catch("reading the encoder", || {
+        checkpoint::fill(&what, &needed, &optional, &named, kind, device)
+    })?;
+    let encoder = Encoder::new(config, &tensors).map_err(|e| in_file(e, path))?;
+    Ok((encoder, Origin::new(path, named.metadata, report)?))
+}
+
+/// Reads the face detector that ships.
+///
+/// # Errors
+/// As [`super::open_generator`].
+pub fn open_detector(path: &Path, device: Device) -> Result<Detector> {
+    let file = checkpoint::open(path)?;
+    let named =
+        Named { entries: file.entries, metadata: file.metadata, origin: path.to_path_buf() };
+    let what = format!("`{}` is no face detector", path.display());
+    let (tensors, _) = catch("reading the face detector", || {
+        checkpoint::fill(&what, &Detector::shapes(), &ShapeMap::new(), &named, Kind::Float, device)
+    })?;
+    Detector::new(&tensors)
+}
+
+/// Reads LPIPS from one file, or from two: a backbone of torchvision, and the weights of its channels.
+///
+/// # Errors
+/// As [`super::open_generator`].
+pub fn open_lpips(paths: &[PathBuf], kind: Kind, device: Device) -> Result<Lpips> {
+    let mut entries = BTreeMap::new();
+    for path in paths {
+        let file = checkpoint::open(path)?;
+        let known = file.entries.into_iter();
+        entries.extend(known.filter_map(|(name, e)| Some((Lpips::canonical_name(&name)?, e))));
+    }
+    let origin = paths.first().cloned().unwrap_or_default();
+    let named = Named { entries, metadata: BTreeMap::new(), origin: origin.clone() };
+    let needed = Lpips::shapes(&shapes(&named)).map_err(|e| in_file(e, &origin))?;
+    let what = format!("`{}` does not hold LPIPS", origin.display());
+    let (tensors, _) = catch("reading LPIPS", || {
+        checkpoint::fill(&what, &needed, &ShapeMap::new(), &named, kind, device)
+    })?;
+    Lpips::new(&tensors).map_err(|e| in_file(e, &origin))
+}
