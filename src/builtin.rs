@@ -14,6 +14,9 @@ pub use inversion::{detector_file, encoder_of, resolve_encoder};
 /// `presets/*.yaml`, listed by `build.rs`: `default` first, then by name.
 const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
+/// The generator that is meant when none is named.
+pub const GENERATOR: &str = "faces64";
+
 /// The file that tells a folder of shipped models from any other called `checkpoints`.
 const SIGN: &str = "faces64.safetensors";
 

@@ -67,6 +67,18 @@ pub enum Error {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// Some of many things could not be done; the others were.
+    #[error("{} of {total} {what} could not be done: {}", .problems.len(), list(.problems))]
+    Partly {
+        /// Things of what kind: "photos".
+        what: &'static str,
+        /// How many there were.
+        total: usize,
+        /// What was wrong with each one that failed.
+        problems: Vec<String>,
+        /// What to do about them.
+        hint: Option<String>,
+    },
     /// The loss became NaN or exploded.
     #[error("the training diverged at step {step}: {reason}")]
     Diverged {
@@ -121,7 +133,10 @@ impl Error {
     /// What the user can do about it, if there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Request { hint, .. } | Self::File { hint, .. } | Self::Tensors { hint, .. } => hint.clone(),
+            Self::Request { hint, .. }
+            | Self::File { hint, .. }
+            | Self::Tensors { hint, .. }
+            | Self::Partly { hint, .. } => hint.clone(),
             Self::Config { .. } => Some("`nada presets NAME` prints a complete configuration to start from".into()),
             Self::Device { .. } => Some("use `--device cpu`, or `--device auto` to take what is there".into()),
             Self::Io { source, path, .. } => match source.kind() {

@@ -11,12 +11,16 @@ mod export;
 mod fetch;
 mod generate;
 mod inspect;
+mod invert;
+mod inverting;
 mod outputs;
+mod photos;
 mod presets;
 mod printer;
 mod progress;
 mod score;
 mod stop;
+mod translate;
 mod unread;
 
 use crate::error::Error;
@@ -59,6 +63,10 @@ enum Command {
     Adapt(Box<adapt::AdaptArgs>),
     /// Make images with a generator or a finished run
     Generate(Box<generate::GenerateArgs>),
+    /// Bring photos into a generator: the codes from which it makes them again
+    Invert(Box<invert::InvertArgs>),
+    /// Make photos again in other domains
+    Translate(Box<translate::TranslateArgs>),
     /// Say how well a finished run went: figures, verdicts and a sheet of pictures
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Put runs that share a generator on one sheet: the source above, a labelled row per run
@@ -97,6 +105,8 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Adapt(args) => adapt::run(*args, &printer),
         Command::Generate(args) => generate::run(&args, &printer),
+        Command::Invert(args) => invert::run(&args, &printer),
+        Command::Translate(args) => translate::run(&args, &printer),
         Command::Evaluate(args) => evaluate::run(&args, &printer),
         Command::Compare(args) => compare::run(&args, &printer),
         Command::Score(args) => score::run(&args, &printer),

@@ -63,7 +63,9 @@ pub fn invert(
     };
     let mut done = Vec::new();
     for _ in 0..rounds {
-        let seen = last.adaptive_avg_pool2d([config.height, config.width]);
+        // Of cars, the generator's square has a black bar above and below, which the encoder does not see.
+        let seen = last.adaptive_avg_pool2d([config.width, config.width]);
+        let seen = seen.narrow(2, (config.width - config.height) / 2, config.height);
         codes = encoder.forward(&Tensor::cat(&[&images, &seen], 1))? + codes;
         let round = decode(generator, codes.shallow_clone())?;
         last = round.images.shallow_clone();

@@ -1,0 +1,128 @@
+//! From a photo to the pieces of it that are looked at.
+
+use super::landmarks::Given;
+use super::{Photo, PhotoArgs, WhichFace};
+use crate::builtin;
+use crate::error::{Error, Result};
+use crate::imaging::load;
+use crate::invert::align::{Frame, Landmarks};
+use crate::invert::{Cut, Detector};
+use crate::models;
+use image::{DynamicImage, RgbImage};
+use std::cell::OnceCell;
+use tch::Device;
+
+/// A part of a photo.
+#[derive(Debug)]
+pub(in crate::cli) struct Piece {
+    /// What its results are called.
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) cut: Cut,
+}
+
+/// Opens photos and finds what is looked at in them.
+pub(in crate::cli) struct Cutter<'a> {
+    args: &'a PhotoArgs,
+    given: Option<Given>,
+    /// Read when the first face is looked for.
+    detector: OnceCell<Detector>,
+    /// How faces lie in what the encoder was trained on.
+    frame: Frame,
+    /// Width and height of what the encoder sees.
+    shape: (u32, u32),
+    device: Device,
+}
+
+impl<'a> Cutter<'a> {
+    /// For pieces that are shown at `shape` (width, height), with faces as in `frame`.
+    ///
+    /// # Errors
+    /// As [`Given::read`]; [`Error::Request`] when one set of points is given for several photos.
+    pub(in crate::cli) fn new(
+        args: &'a PhotoArgs,
+        photos: usize,
+        frame: Frame,
+        shape: (u32, u32),
+        device: Device,
+    ) -> Result<Self> {
+        let given = args.landmarks.as_deref().map(Given::read).transpose()?;
+        if photos > 1 && matches!(given, Some(Given::One(_))) {
+            return Err(Error::request(
+                format!(
+                    "`--landmarks` holds the points of one face, but there are {photos} photos"
+                ),
+                "name the photos in it: {\"photo.jpg\": [[x, y], …], …}",
+            ));
+        }
+        Ok(Self { args, given, detector: OnceCell::new(), frame, shape, device })
+    }
+
+    /// The photo, and its pieces. The photo is in three channels, upright, on white where it was transparent.
+    ///
+    /// # Errors
+    /// As [`load::open_image`]; [`Error::File`] when there is no face, or not the one that was asked for.
+    pub(in crate::cli) fn open(&self, photo: &Photo) -> Result<(RgbImage, Vec<Piece>)> {
+        let picture = three_channels(load::open_image(&photo.path)?);
+        let cuts = self.cuts(photo, &picture)?;
+        let several = cuts.len() > 1;
+        let name = |i: usize| match several {
+            true => format!("{}_face{}", photo.name, i + 1),
+            false => photo.name.clone(),
+        };
+        let pieces = cuts.into_iter().enumerate();
+        let pieces = pieces.map(|(i, cut)| Piece { name: name(i), cut }).collect();
+        Ok((picture, pieces))
+    }
+
+    fn cuts(&self, photo: &Photo, picture: &RgbImage) -> Result<Vec<Cut>> {
+        let (width, height) = self.shape;
+        if self.args.no_align || self.args.crop.is_some() {
+            let cut = Cut::centred(picture, width, height, self.args.crop);
+            return Ok(vec![cut.map_err(|e| Error::file(&photo.path, e))?]);
+        }
+        let turned = |face: Landmarks| Cut::Turned(face.quad().within(&self.frame));
+        if let Some(given) = &self.given {
+            let face = given.of(&photo.path).ok_or_else(|| {
+                Error::file_hint(&photo.path, "`--landmarks` has no points for it", "add them")
+            })?;
+            return Ok(vec![turned(face)]);
+        }
+        let faces = self.detector()?.detect(picture)?;
+        let wanted = match self.args.face {
+            WhichFace::All => 0..faces.len(),
+            WhichFace::Largest => 0..1,
+            WhichFace::Number(n) => n - 1..n,
+        };
+        match faces.get(wanted) {
+            Some(faces) if !faces.is_empty() => {
+                Ok(faces.iter().map(|face| turned(face.landmarks())).collect())
+            }
+            _ if faces.is_empty() => Err(Error::file_hint(
+                &photo.path,
+                "no face was found in it",
+                "give the points of the face with `--landmarks FILE`; or, if the picture is cut out already or shows no face, use `--no-align`",
+            )),
+            _ => Err(Error::file_hint(
+                &photo.path,
+                format!("face {} was asked for, it shows {}", self.args.face, faces.len()),
+                "use `--face all` to see them all",
+            )),
+        }
+    }
+
+    fn detector(&self) -> Result<&Detector> {
+        if self.detector.get().is_none() {
+            let detector = models::open_detector(&builtin::detector_file()?, self.device)?;
+            let _ = self.detector.set(detector);
+        }
+        Ok(self.detector.get().expect("it was read just now"))
+    }
+}
+
+/// Without a copy where the picture has three channels already: photos can be large.
+fn three_channels(image: DynamicImage) -> RgbImage {
+    match image {
+        DynamicImage::ImageRgb8(picture) => picture,
+        other => load::flatten(&other),
+    }
+}
