@@ -24,7 +24,7 @@ from faces_trainer import Trainer, channels
 from stylegan2 import KERNELS
 
 
-def export(trainer, path, data, facts):
+def export(trainer, path, data, facts, frame):
     """Writes the averaged generator in float16, under rosinality's names and without its constant filters."""
     average = trainer.average
     tensors = {name: tensor for name, tensor in average.state_dict().items() if not name.endswith(KERNELS)}
@@ -39,6 +39,8 @@ def export(trainer, path, data, facts):
         "start": trainer.origin,
         "recipe": "scripts/train/faces.py: projected GAN on EfficientNet-Lite0",
     }
+    if frame:
+        metadata["frame"] = frame
     training.write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -132,6 +134,7 @@ def arguments():
     parser.add_argument("--backbone", required=True, help="EfficientNet-Lite0's .pth or .whl, or 'random' for tests")
     parser.add_argument("--tiny", action="store_true", help="a 32 px generator of few channels, for tests")
     parser.add_argument("--export", type=Path, help="write the generator to this .safetensors file in the end")
+    parser.add_argument("--frame", help="FFHQ's square in the photos, 'X Y SIDE' in units of their side (framing.py)")
     parser.add_argument("--sheets", type=float, default=15, help="minutes between sample sheets")
     parser.add_argument("--figures", type=float, default=27, help="minutes between figures")
     parser.add_argument("--log-steps", type=int, default=100, help="steps between lines of the log")
@@ -160,7 +163,7 @@ def main():
         report.neighbours(trainer, photos, known["train"], args.state / "neighbours.png")
         report.history(log.rows("figures"), args.state)
     if args.export:
-        export(trainer, args.export, Path(args.data).stem, facts)
+        export(trainer, args.export, Path(args.data).stem, facts, args.frame)
 
 
 if __name__ == "__main__":

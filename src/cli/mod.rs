@@ -4,6 +4,7 @@
 //! paths) before any work begins. stdout carries data (paths, tables, JSON), stderr everything else.
 
 mod adapt;
+mod animate;
 mod compare;
 mod convert;
 mod evaluate;
@@ -67,6 +68,8 @@ enum Command {
     Invert(Box<invert::InvertArgs>),
     /// Make photos again in other domains
     Translate(Box<translate::TranslateArgs>),
+    /// Let faces and domains turn into each other: GIF, animated PNG, MP4
+    Animate(Box<animate::AnimateArgs>),
     /// Say how well a finished run went: figures, verdicts and a sheet of pictures
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Put runs that share a generator on one sheet: the source above, a labelled row per run
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args, &printer),
         Command::Invert(args) => invert::run(&args, &printer),
         Command::Translate(args) => translate::run(&args, &printer),
+        Command::Animate(args) => animate::run(&args, &printer),
         Command::Evaluate(args) => evaluate::run(&args, &printer),
         Command::Compare(args) => compare::run(&args, &printer),
         Command::Score(args) => score::run(&args, &printer),

@@ -5,7 +5,7 @@
 //! - [`plot`]: curves over the steps (`loss.png`)
 //! - [`bars`]: histograms, shares, and pictures put together (`evaluation/sheet.png`)
 //! - [`heatmap`]: which layers trained when (`layers.png`)
-//! - [`save`]: PNG with text inside, animated GIF
+//! - [`save`]: PNG with text inside, animated GIF and PNG; [`video`]: MP4 by ffmpeg
 //!
 //! Tensors are `[N, 3, H, W]` in [-1, 1]; pictures are [`image::RgbImage`], 8 bit sRGB.
 
@@ -19,6 +19,7 @@ pub mod load;
 pub mod pil;
 pub mod plot;
 pub mod save;
+pub mod video;
 
 use crate::error::{Error, Result};
 use image::RgbImage;

@@ -57,6 +57,46 @@ pub fn gif(path: impl AsRef<Path>, frames: &[RgbImage], delay_ms: u32) -> Result
 /// # Errors
 /// [`Error::Request`] without frames or when their sizes differ.
 pub fn gif_bytes(frames: &[RgbImage], delay_ms: u32) -> Result<Vec<u8>> {
+    let first = of_one_size(frames)?;
+    let delay = Delay::from_saturating_duration(Duration::from_millis(u64::from(delay_ms)));
+    let mut bytes = Vec::new();
+    // 1 is the slowest and finest choice of the 256 colours, 30 the fastest.
+    let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
+    let refused = |e: image::ImageError| unencodable("GIF", first, &e);
+    encoder.set_repeat(Repeat::Infinite).map_err(refused)?;
+    for frame in frames {
+        let rgba = DynamicImage::ImageRgb8(frame.clone()).into_rgba8();
+        encoder.encode_frame(Frame::from_parts(rgba, 0, 0, delay)).map_err(refused)?;
+    }
+    drop(encoder);
+    Ok(bytes)
+}
+
+/// Writes an endless animation as a PNG: all colours, `fps` frames a second. Programs that do not know animated PNG show
+/// the first frame.
+///
+/// # Errors
+/// As [`gif`].
+pub fn apng(path: impl AsRef<Path>, frames: &[RgbImage], fps: u32) -> Result<()> {
+    let first = of_one_size(frames)?;
+    let refused = |e: png::EncodingError| unencodable("PNG", first, &e);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, first.width(), first.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_animated(frames.len() as u32, 0).map_err(refused)?;
+    encoder.set_frame_delay(1, fps.clamp(1, 65_535) as u16).map_err(refused)?;
+    encoder.add_text_chunk("Software".into(), SOFTWARE.into()).map_err(refused)?;
+    let mut writer = encoder.write_header().map_err(refused)?;
+    for frame in frames {
+        writer.write_image_data(frame.as_raw()).map_err(refused)?;
+    }
+    writer.finish().map_err(refused)?;
+    atomic::write(path, bytes)
+}
+
+/// The first of the frames.
+fn of_one_size(frames: &[RgbImage]) -> Result<&RgbImage> {
     let Some(first) = frames.first() else {
         return Err(Error::request("an animation without frames", "give at least one"));
     };
@@ -70,18 +110,7 @@ pub fn gif_bytes(frames: &[RgbImage], delay_ms: u32) -> Result<Vec<u8>> {
             "make all frames the same size",
         ));
     }
-    let delay = Delay::from_saturating_duration(Duration::from_millis(u64::from(delay_ms)));
-    let mut bytes = Vec::new();
-    // 1 is the slowest and finest choice of the 256 colours, 30 the fastest.
-    let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
-    let refused = |e: image::ImageError| unencodable("GIF", first, &e);
-    encoder.set_repeat(Repeat::Infinite).map_err(refused)?;
-    for frame in frames {
-        let rgba = DynamicImage::ImageRgb8(frame.clone()).into_rgba8();
-        encoder.encode_frame(Frame::from_parts(rgba, 0, 0, delay)).map_err(refused)?;
-    }
-    drop(encoder);
-    Ok(bytes)
+    Ok(first)
 }
 
 fn unencodable(format: &str, picture: &RgbImage, why: &dyn std::fmt::Display) -> Error {

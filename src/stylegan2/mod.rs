@@ -11,6 +11,7 @@ mod config;
 mod latent;
 mod layer;
 mod mapping;
+mod morph;
 pub mod ops;
 mod synthesis;
 
@@ -18,6 +19,7 @@ pub use config::Config;
 pub use latent::Latent;
 pub use layer::LayerId;
 pub use mapping::Mapping;
+pub use morph::Morph;
 pub use synthesis::{Noise, StyleCodes, Synthesis, Tap};
 
 use crate::error::{Error, Result};
