@@ -71,16 +71,16 @@ impl Settings {
             latent_noise_ramp: 0.75,
             pixel: 1.0,
             perceptual: 1.0,
-            anchor: 0.01,
+            anchor: 0.1,
             fit_noise: false,
             noise_regularisation: 1e5,
             seed: 0,
         }
     }
 
-    /// From codes that are nearly right: small steps, no trembling, a pull back to them.
+    /// From codes that are nearly right: small steps, no trembling.
     pub fn refining(steps: u32) -> Self {
-        Self { lr: 0.02, latent_noise: 0.0, anchor: 0.05, ..Self::from_mean(steps) }
+        Self { lr: 0.02, latent_noise: 0.0, ..Self::from_mean(steps) }
     }
 
     /// The learning rate at a step.

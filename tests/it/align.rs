@@ -4,7 +4,7 @@
 use crate::common::{assert_close, golden, golden_path};
 use image::RgbImage;
 use nada::imaging::load;
-use nada::invert::align::{Landmarks, Point, align, frame};
+use nada::invert::align::{Frame, Landmarks, Point, Quad, align, frame};
 use tch::{Kind, Tensor};
 
 fn picture(folder: &str, file: &str) -> RgbImage {
@@ -95,5 +95,29 @@ fn any_square_that_touches_the_picture_is_cut_without_a_panic() {
                 assert_eq!(cut.dimensions(), (16, 16));
             }
         }
+    }
+}
+
+#[test]
+fn a_face_is_cut_as_the_pictures_of_another_frame_show_it() {
+    let points = [[40.0, 40.0], [60.0, 42.0], [50.0, 50.0], [43.0, 62.0], [57.0, 63.0]];
+    let quad = Landmarks::from_points(&points).unwrap().quad();
+    assert_eq!(quad.within(&Frame::FFHQ).corners, quad.corners);
+    // FFHQ's square is to be half as large as the picture, its centre at 0.25, 0.75.
+    let frame: Frame = "0.25 0.75 0.5".parse().unwrap();
+    let wide = quad.within(&frame);
+    assert!((wide.size - 2.0 * quad.size).abs() < 1e-9);
+    let at = |q: &Quad, u: f64, v: f64| {
+        let [nw, sw, _, ne] = q.corners;
+        [0, 1].map(|i| nw[i] + u * (ne[i] - nw[i]) + v * (sw[i] - nw[i]))
+    };
+    for (a, b) in at(&wide, 0.25, 0.75).into_iter().zip(at(&quad, 0.5, 0.5)) {
+        assert!((a - b).abs() < 1e-9);
+    }
+    for (a, b) in at(&wide, 0.0, 0.5).into_iter().zip(quad.corners[0]) {
+        assert!((a - b).abs() < 1e-9);
+    }
+    for wrong in ["", "0.5 0.5", "0.5 0.5 0", "nan 0 1", "1 2 3 x"] {
+        assert!(wrong.parse::<Frame>().is_err() == (wrong != "1 2 3 x"), "{wrong}");
     }
 }

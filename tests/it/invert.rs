@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::common::{assert_close, golden, golden_path};
-use nada::invert::{Config, Encoder, Facts, Flavour, invert};
+use nada::invert::{Config, Encoder, Facts, Flavour, Perceptual, invert};
 use nada::models;
 use nada::stylegan2::Generator;
 use tch::{Device, Kind, Tensor};
@@ -138,4 +138,89 @@ fn an_encoders_faults_are_told_by_tensor() {
     let odd = Facts { encoder_type: Some("Transformer".into()), ..facts.clone() };
     let error = Config::infer(&good, &odd).unwrap_err().to_string();
     assert!(error.contains("class `Transformer` is not supported"), "{error}");
+}
+
+#[test]
+fn lpips_is_that_of_its_authors() {
+    for name in ["alex", "vgg"] {
+        let io = golden("lpips", &format!("{name}_io.safetensors"));
+        let file = golden_path("lpips", &format!("{name}.safetensors"));
+        for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::Double, 1e-10)] {
+            let lpips = models::open_lpips(&[file.clone()], kind, Device::Cpu).unwrap();
+            let network = Perceptual::of_lpips(lpips);
+            let see = |name: &str| network.see(&io[name].to_kind(kind)).unwrap();
+            let distance = network.distance(&see("a"), &see("b")).unwrap();
+            assert_close(name, &distance, &io["distance.f64"], tolerance, tolerance);
+            let same = network.distance(&see("a"), &see("a")).unwrap();
+            assert_close("the same", &same, &same.zeros_like(), 0.0, 0.0);
+        }
+    }
+    let whole = nada::checkpoint::open(golden_path("lpips", "alex.safetensors")).unwrap();
+    let halves = tempfile::tempdir().unwrap();
+    let write = |name: &str, keep: &dyn Fn(&str) -> bool| {
+        let part = whole.entries.iter().filter(|(n, _)| keep(n));
+        let part = part.map(|(n, e)| (n.clone(), e.tensor().unwrap())).collect();
+        let path = halves.path().join(name);
+        nada::checkpoint::save_safetensors(&path, &part, &Default::default(), None).unwrap();
+        path
+    };
+    let net = write("net", &|n| n.starts_with("net."));
+    let lin = write("lin", &|n| n.starts_with("lin"));
+    models::open_lpips(&[net.clone(), lin], Kind::Float, Device::Cpu).unwrap();
+    let error = models::open_lpips(&[net], Kind::Float, Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("`lin0.model.1.weight` is missing"), "{error}");
+}
+
+#[test]
+fn what_clip_sees_differs_more_the_less_images_are_alike() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints");
+    let photo = photos().narrow(0, 0, 1).adaptive_avg_pool2d([128, 128]);
+    let noise = nada::rng::stream(0, 0, "test").normal(&[1, 3, 128, 128], Kind::Float, Device::Cpu);
+    for name in ["clip_rn", "clip_vit"] {
+        let file = folder.join(format!("{name}.safetensors"));
+        let clip = models::open_clip(&file, Kind::Float, Device::Cpu).unwrap().0;
+        let network = Perceptual::of_clip(clip);
+        let from = network.see(&photo).unwrap();
+        let far = |other: &Tensor| {
+            let seen = network.see(other).unwrap();
+            network.distance(&seen, &from).unwrap().double_value(&[0])
+        };
+        let distances =
+            [far(&photo), far(&(&photo + &noise * 0.1)), far(&photo.flip([3])), far(&noise)];
+        assert!(distances[0] < 1e-6 && distances.is_sorted(), "{name}: {distances:?}");
+    }
+}
+
+#[test]
+fn an_encoder_of_narrow_style_blocks_keeps_the_frame_of_its_faces() {
+    let file = nada::checkpoint::open(golden_path("restyle_psp", "checkpoint.pt")).unwrap();
+    let (named, options) = nada::checkpoint::encoder(&file).unwrap();
+    let mut shapes: nada::torch::ShapeMap =
+        named.entries.iter().map(|(n, e)| (n.clone(), e.shape().to_vec())).collect();
+    for (name, shape) in &mut shapes {
+        if name.starts_with("styles.") && !name.ends_with("linear.bias") {
+            let is_linear = name.ends_with("linear.weight");
+            let narrow = if is_linear { 1 } else { 0 };
+            shape[narrow] = 3;
+            if !is_linear && shape.len() == 4 && !name.ends_with("convs.0.weight") {
+                shape[1] = 3;
+            }
+        }
+    }
+    let mut facts = Facts::read(&options);
+    facts.frame = Some("0.5 0.33 1.6".into());
+    let config = Config::infer(&shapes, &facts).unwrap();
+    assert_eq!((config.style_dim, config.codes), (8, 8));
+    assert_eq!((config.frame.y, config.frame.side), (0.33, 1.6));
+    let tensors = config
+        .shapes()
+        .into_iter()
+        .map(|(n, s)| (n, Tensor::ones(s, (Kind::Float, Device::Cpu))))
+        .collect();
+    let encoder = Encoder::new(config, &tensors).unwrap();
+    let codes =
+        encoder.forward(&Tensor::zeros([1, 6, 256, 256], (Kind::Float, Device::Cpu))).unwrap();
+    assert_eq!(codes.size(), [1, 8, 8]);
+    facts.frame = Some("0.5 0.33".into());
+    assert!(Config::infer(&shapes, &facts).is_err());
 }

@@ -29,6 +29,7 @@ mod layering;
 mod nada;
 mod network_pickle;
 mod ops;
+mod photos;
 mod pil;
 mod preprocess;
 mod raw_zip;

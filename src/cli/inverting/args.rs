@@ -36,7 +36,9 @@ pub(in crate::cli) struct InversionArgs {
     /// Highest learning rate of the optimisation [default: 0.1 from the mean, 0.02 after an encoder or --start]
     #[arg(long, value_name = "RATE", help_heading = "Codes")]
     lr: Option<f64>,
-    /// How strongly the optimisation is held where it began [default: 0.01 from the mean, 0.05 else]
+    /// How strongly the optimisation is held where it began: less is closer to the photo, more is closer to a face
+    ///
+    /// [default: 0.1]
     #[arg(long, value_name = "WEIGHT", help_heading = "Codes")]
     anchor: Option<f64>,
     /// Weight of the perceptual distance beside that of the pixels, which is 1

@@ -72,9 +72,15 @@ impl<'a> Session<'a> {
                 ledger
             }
             Some(found) => match found.differs_from(&ledger) {
+                None if found.photos.is_empty() => found,
                 None => {
                     printer.info(&format!("going on in `{}`", out.display()));
                     found
+                }
+                // Nothing was done: there is nothing to mix.
+                Some(_) if found.photos.is_empty() => {
+                    ledger.write(&ledger_file)?;
+                    ledger
                 }
                 Some(what) => {
                     return Err(Error::request(
@@ -118,7 +124,10 @@ impl<'a> Session<'a> {
                     }));
                 }
                 Err(error) if is_about_photo(&error) => {
-                    bar.suspend(|| self.printer.warn(&format!("passed over: {error}")));
+                    // An only photo's failure is the command's.
+                    if photos.len() > 1 {
+                        bar.suspend(|| self.printer.warn(&format!("passed over: {error}")));
+                    }
                     self.failed.push((photo.path.clone(), error));
                     bar.inc(1);
                 }
