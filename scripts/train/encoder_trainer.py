@@ -26,16 +26,16 @@ from stylegan2 import load_generator
 HALF_LIFE = 10_000
 """Pictures after which the average of the encoder's weights has forgotten half."""
 
-RATE, WARMUP = 0.001, 200
+RATE, WARMUP = 0.002, 200
 """The highest learning rate, and the steps it takes to get there."""
 
 FIXED = 0.5
 """Share of the training after which the batch norms keep their statistics, as they will in use."""
 
-GENERATED = 0.5
+GENERATED = 0.25
 """Share of a batch that the generator made."""
 
-CODES, PIXELS, LOOKS, NEARNESS = 1.0, 1.0, 0.8, 0.02
+CODES, PIXELS, LOOKS, NEARNESS = 0.5, 1.0, 0.15, 0.015
 """Weights of the losses: of the codes of generated pictures; of photos' pixels, looks, and distance in style space."""
 
 
