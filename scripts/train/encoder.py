@@ -7,8 +7,8 @@
 
 `--images` counts the pictures that pass through the encoder: each round of each picture. `--rounds 1` makes an encoder
 that has one look, to compare with. The state folder holds the training's state, its log (log.jsonl), sample sheets and
-reports. A run ends at --images, after --minutes or at SIGTERM, having saved its state; --resume goes on from there as if
-nothing had happened.
+reports. A run ends at --images, after --minutes or at SIGTERM, having saved its state; --resume goes on from there as
+if nothing had happened.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def export(trainer, path, data, facts, frame):
         "images_seen": str(trainer.images),
         "generator": trainer.generator_name,
         "generator_sha256": trainer.generator_sha256,
-        "recipe": "scripts/train/encoder.py: codes of generated faces, pixels and EfficientNet-Lite0 features of photos",
+        "recipe": "scripts/train/encoder.py: codes of generated faces; pixels and EfficientNet-Lite0 maps of photos",
     }
     if frame:
         metadata["frame"] = frame

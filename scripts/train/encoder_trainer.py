@@ -40,7 +40,7 @@ CODES, PIXELS, LOOKS, NEARNESS = 0.5, 1.0, 0.15, 0.015
 
 
 def jitter(photos, angle=5, scale=0.06, shift=0.04, color=0.1):
-    """Photos slightly turned, scaled, moved and retinted, half of them mirrored: users' photos are never framed alike."""
+    """Photos slightly turned, scaled, moved and retinted, half of them mirrored: users' photos vary in all of it."""
 
     def draw(*shape):
         return torch.rand(*shape, device=photos.device) * 2 - 1

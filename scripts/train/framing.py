@@ -19,7 +19,7 @@ from PIL import Image
 import faces_data
 
 MARGIN, ENLARGED = 0.25, 3
-"""Aligned photos are cut closely: so much is added on each side, and then they are enlarged, for MTCNN to find faces."""
+"""Aligned photos are cut closely: so much is added on each side, then they are enlarged, or MTCNN finds few faces."""
 
 
 def landmarks(detector, picture):
@@ -74,7 +74,7 @@ def main():
     quartiles = np.subtract(*np.percentile(squares, [75, 25], axis=0))
     facts = {"frame": " ".join(f"{value:.3f}" for value in middle[:3]), "photos": looked, "missed": missed}
     for i, name in enumerate(("x", "y", "side", "angle")):
-        facts[name] = {"median": middle[i], "mean": squares[:, i].mean(), "deviation": spread[i], "quartiles": quartiles[i]}
+        facts[name] = {"median": middle[i], "deviation": spread[i], "quartiles": quartiles[i]}
     print(json.dumps(facts, indent=1, default=lambda value: round(float(value), 4)))
 
 
