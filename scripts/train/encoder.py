@@ -122,7 +122,7 @@ def arguments():
     parser.add_argument("--minutes", type=float, help="end after so many minutes")
     parser.add_argument("--images", type=int, default=200_000, help="images to train on, which the rates follow")
     parser.add_argument("--rounds", type=int, default=5, help="looks that the encoder has")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)

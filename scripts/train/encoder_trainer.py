@@ -114,12 +114,13 @@ class Trainer:
         return {name: part.state_dict() for name, part in self.parts().items()} | counters | rest
 
     def restore(self, state):
-        """Goes on from a state; with another generator than its own, on new pictures."""
+        """Goes on from a state; with another generator or batch than its own, on new pictures."""
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         for name in self.COUNTERS:
             setattr(self, name, state[name])
-        if state["generator"] == self.generator_sha256:
+        same_size = len(state["belt"]["codes"]) == self.batch
+        if same_size and state["generator"] == self.generator_sha256:
             self.belt = {name: x.to(self.belt[name].device) for name, x in state["belt"].items()}
         training.restore_random_state(state["random"], self.device)
 
