@@ -81,41 +81,6 @@ def figures(trainer, known):
     }
 
 
-def train(trainer, args, log, known, state):
-    """Trains until the images or the minutes are over, or a signal asks to stop."""
-    stop = training.Stop(args.minutes)
-    saving, drawing, measuring = training.Every(4), training.Every(args.sheets), training.Every(args.figures)
-    sums, steps, since, busy = {}, 0, time.monotonic(), 0.0
-
-    def keep():
-        training.save(state / "state.pt", trainer.state())
-
-    while trainer.images < trainer.planned and not stop:
-        start = time.monotonic()
-        values = trainer.train_step()
-        if not values["loss"].isfinite():
-            raise SystemExit("the loss is no longer finite: --resume goes on from the last saved state")
-        for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + value
-        steps += 1
-        elapsed = time.monotonic() - start
-        trainer.seconds += elapsed
-        busy += elapsed
-        if steps == args.log_steps:
-            means = {name: float(total) / steps for name, total in sums.items()}
-            rate = steps * trainer.batch / busy
-            log.write("step", step=trainer.step, images=trainer.images, rate=rate, **means)
-            sums, steps, busy = {}, 0, 0.0
-        if saving.due():
-            keep()
-        if drawing.due():
-            report.samples(trainer, state / f"sheet_{trainer.images // 1000:04d}k.png")
-        if measuring.due():
-            log.write("figures", **figures(trainer, known))
-    keep()
-    log.write("end", images=trainer.images, minutes=(time.monotonic() - since) / 60)
-
-
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,7 +121,13 @@ def main():
     log.write("start", images=trainer.images, planned=args.images, origin=trainer.origin, **facts)
     known = photo_features(trainer, photos, held_out, args.state / f"features_{side}.pt")
     if not args.report:
-        train(trainer, args, log, known, args.state)
+        training.run(
+            trainer,
+            args,
+            log,
+            draw=lambda: report.samples(trainer, args.state / f"sheet_{trainer.images // 1000:04d}k.png"),
+            measure=lambda: figures(trainer, known),
+        )
     if args.report or trainer.images >= trainer.planned:
         log.write("figures", **figures(trainer, known))
         report.samples(trainer, args.state / "sheet.png")

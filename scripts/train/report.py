@@ -32,27 +32,42 @@ COLUMNS = ("images", "minutes", "frechet", "floor", "diversity", "diversity_07",
 
 def history(rows, folder):
     """The figures over time: a table and a plot of the Fréchet distance."""
-    cells = [COLUMNS, ["---:"] * len(COLUMNS)]
-    cells += [[f"{row['images']:,}", *(f"{row[name]:.4g}" for name in COLUMNS[1:])] for row in rows]
-    (folder / "figures.md").write_text("".join(f"| {' | '.join(line)} |\n" for line in cells))
+    cells = [[f"{row['images']:,}", *(f"{row[name]:.4g}" for name in COLUMNS[1:])] for row in rows]
+    table(folder / "figures.md", COLUMNS, cells)
+    points = [(row["images"], row["frechet"]) for row in rows]
+    levels = [("photos", rows[-1]["floor"])]
+    title = "Fréchet distance to held-out photos, over images seen"
+    plot(folder / "figures.png", title, [("", "blue", points)], levels)
+
+
+def table(path, columns, cells):
+    """Writes a table of texts, in Markdown."""
+    lines = [columns, ["---:"] * len(columns), *cells]
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def plot(path, title, curves, levels):
+    """Draws curves over images seen, (label, colour, points) each, and horizontal lines, (label, value) each."""
     width, height, margin = 640, 360, 50
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
-    right = max(row["images"] for row in rows) or 1
-    top = 1.1 * max(row["frechet"] for row in rows)
+    right = max(x for _, _, points in curves for x, _ in points) or 1
+    top = 1.1 * max([y for _, _, points in curves for _, y in points] + [value for _, value in levels])
 
     def place(images, value):
         x = margin + images / right * (width - 2 * margin)
         return x, height - margin - value / top * (height - 2 * margin)
 
     draw.line([place(0, top), place(0, 0), place(right, 0)], fill="black")
-    floor = rows[-1]["floor"]
-    draw.line([place(0, floor), place(right, floor)], fill="grey")
-    draw.text(place(0, floor), f" photos {floor:.1f}", fill="grey")
-    points = [place(row["images"], row["frechet"]) for row in rows]
-    draw.line(points, fill="blue", width=2)
-    for row, point in zip(rows, points):
-        draw.text(point, f"{row['frechet']:.1f}", fill="blue")
-    draw.text((margin, 10), "Fréchet distance to held-out photos, over images seen", fill="black")
+    for label, value in levels:
+        draw.line([place(0, value), place(right, value)], fill="grey")
+        draw.text(place(0, value), f" {label} {value:.3g}", fill="grey")
+    for label, colour, points in curves:
+        places = [place(*point) for point in points]
+        draw.line(places, fill=colour, width=2)
+        for (_, value), at in zip(points, places):
+            draw.text(at, f"{value:.3g}", fill=colour)
+        draw.text((places[-1][0], places[-1][1] - 12), label, fill=colour)
+    draw.text((margin, 10), title, fill="black")
     draw.text(place(right, 0), f"{right // 1000}k", fill="black")
-    training.write_atomically(folder / "figures.png", lambda temporary: image.save(temporary, "PNG"))
+    training.write_atomically(path, lambda temporary: image.save(temporary, "PNG"))

@@ -256,3 +256,16 @@ def read_generator(path):
     if str(path).endswith(".safetensors"):
         return {name: tensor.float() for name, tensor in load_file(path).items()}
     return torch.load(path, map_location="cpu", weights_only=False)["g_ema"]
+
+
+def load_generator(path):
+    """A generator and its mean style from a file of any sizes."""
+    tensors = read_generator(path)
+    channels = {4: tensors["input.input"].shape[1]}
+    while f"convs.{2 * len(channels) - 2}.conv.weight" in tensors:
+        channels[4 << len(channels)] = tensors[f"convs.{2 * len(channels) - 2}.conv.weight"].shape[1]
+    layers = sum(name.startswith("style.") and name.endswith(".weight") for name in tensors)
+    generator = Generator(channels, tensors["style.1.weight"].shape[1], layers)
+    generator.start_from(tensors)
+    mean = tensors.get("latent_avg")
+    return generator, generator.mean_style() if mean is None else mean

@@ -76,4 +76,17 @@ train faces "${faces[@]}" --images 8
 train faces "${faces[@]}" --resume --images 16 --export "$work/models/faces.safetensors"
 expect "$work/models/faces.safetensors" StyleGAN2
 
+say "one short training of the encoder"
+encoder=(--data "$work/data/utkface_128" --generator "$work/models/faces.safetensors" --tiny --batch 4 --backbone random)
+train encoder "${encoder[@]}" --state "$work/encoder" --images 48 --minutes 0.0001
+train encoder "${encoder[@]}" --state "$work/encoder" --images 48 --resume --export "$work/models/encoder.safetensors" --frame "0.5 0.3 1.6"
+train encoder "${encoder[@]}" --state "$work/whole" --images 48 --export "$work/again/encoder.safetensors"
+same "$work/models/encoder.safetensors" "$work/again/encoder.safetensors" || fail "the encoder of a resumed training differs from an uninterrupted one"
+expect "$work/models/encoder.safetensors" "an image encoder"
+train faces "${faces[@]}" --resume --images 24 --export "$work/models/newer.safetensors"
+train encoder "${encoder[@]}" --state "$work/encoder" --generator "$work/models/newer.safetensors" --resume --images 96
+train encoder "${encoder[@]}" --state "$work/single" --rounds 1 --images 16
+train encoder "${encoder[@]}" --state "$work/whole" --report --beside "$work/single"
+grep -q 1\ round "$work/whole/figures.md" || fail "the report does not show the training beside it"
+
 say "the training scripts work"

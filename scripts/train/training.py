@@ -105,6 +105,44 @@ class Log:
         return [row for row in rows if row["kind"] == kind]
 
 
+def run(trainer, args, log, draw, measure):
+    """Trains until the images or the minutes are over, or a signal asks to stop; the state is saved on the way.
+
+    `draw` writes a sheet, `measure` returns figures for the log; each has its own interval.
+    """
+    stop = Stop(args.minutes)
+    saving, drawing, measuring = Every(4), Every(args.sheets), Every(args.figures)
+    sums, steps, since, busy = {}, 0, time.monotonic(), 0.0
+
+    def keep():
+        save(args.state / "state.pt", trainer.state())
+
+    while trainer.images < trainer.planned and not stop:
+        start = time.monotonic()
+        values = trainer.train_step()
+        if not values["loss"].isfinite():
+            raise SystemExit("the loss is no longer finite: --resume goes on from the last saved state")
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value
+        steps += 1
+        elapsed = time.monotonic() - start
+        trainer.seconds += elapsed
+        busy += elapsed
+        if steps == args.log_steps:
+            means = {name: float(total) / steps for name, total in sums.items()}
+            rate = steps * trainer.batch / busy
+            log.write("step", step=trainer.step, images=trainer.images, rate=rate, **means)
+            sums, steps, busy = {}, 0, 0.0
+        if saving.due():
+            keep()
+        if drawing.due():
+            draw()
+        if measuring.due():
+            log.write("figures", **measure())
+    keep()
+    log.write("end", images=trainer.images, minutes=(time.monotonic() - since) / 60)
+
+
 def rounded(values):
     """The values, numbers at four significant places."""
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()}
