@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "export",
             "fetch",
             "imaging",
+            "invert",
             "models",
             "rng",
             "run_dir",
