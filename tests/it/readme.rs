@@ -23,6 +23,9 @@ fn every_command_of_the_readme_works_in_its_order() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    // The photo that the commands name lies in the repository.
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    std::fs::copy(root.join("docs/portrait.jpg"), folder.path().join("docs/portrait.jpg")).unwrap();
     let commands = commands(&readme);
     assert!(commands.len() >= 5, "{commands:?}");
     for command in commands {
@@ -34,7 +37,13 @@ fn every_command_of_the_readme_works_in_its_order() {
         assert!(output.status.success(), "`{command}` failed:\n{text}");
     }
     for file in
-        ["runs/sketch/before_after.png", "runs/sketch/generator.safetensors", "sketches.png"]
+        [
+        "runs/sketch/before_after.png",
+        "runs/sketch/generator.safetensors",
+        "sketches.png",
+        "portrait/sheet.png",
+        "morph.gif",
+    ]
     {
         assert!(folder.path().join(file).is_file(), "the commands left no {file}");
     }
