@@ -59,7 +59,7 @@ fn networks(c: &mut Criterion) {
     c.bench_function("64 px generator, weights fixed", |b| b.iter(|| forward(&fixed)));
 
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints");
-    let faces = shipped.join("faces64.safetensors");
+    let faces = shipped.join("faces128.safetensors");
     let (start, _) = models::open_generator(&faces, Kind::Float, Device::Cpu).unwrap();
     let (clip, _) =
         models::open_clip(&shipped.join("clip_rn.safetensors"), Kind::Float, Device::Cpu).unwrap();

@@ -84,18 +84,18 @@ assert all(t.dtype == torch.float16 and torch.equal(t, full[key].half()) for key
 # The shipped faces, against `nada generate`.
 torch.manual_seed(0)
 z = torch.randn(1, 128)
-w_plus = torch.randn(1, 10, 128) * 0.5 + torch.load(work / "faces64.pt", weights_only=True)["latent_avg"]
+w_plus = torch.randn(1, 12, 128) * 0.5 + torch.load(work / "faces128.pt", weights_only=True)["latent_avg"]
 
 
 def generated(kind, codes, psi):
     np.save(work / "codes.npy", codes.numpy())
-    command = [nada, "-q", "generate", "--generator", "faces64", "--latents", "codes.npy", "--latent-kind", kind]
+    command = [nada, "-q", "generate", "--generator", "faces128", "--latents", "codes.npy", "--latent-kind", kind]
     command += ["--truncation", psi, "--raw", "raw.safetensors", "--force"]
     subprocess.run(list(map(str, command)), cwd=work, check=True, stdout=subprocess.DEVNULL)
     return load_file(work / "raw.safetensors")["images"]
 
 
-networks("faces64", z, w_plus, generated("z", z, 0.7), generated("w+", w_plus, 1))
+networks("faces128", z, w_plus, generated("z", z, 0.7), generated("w+", w_plus, 1))
 
 for what, difference in worst.items():
     print(f"{what}: largest difference {difference:.1e}")

@@ -15,10 +15,10 @@ pub use inversion::{detector_file, encoder_of, resolve_encoder};
 const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
 /// The generator that is meant when none is named.
-pub const GENERATOR: &str = "faces64";
+pub const GENERATOR: &str = "faces128";
 
 /// The file that tells a folder of shipped models from any other called `checkpoints`.
-const SIGN: &str = "faces64.safetensors";
+const SIGN: &str = "faces128.safetensors";
 
 /// What finds faces in photos: no model that anybody names.
 const DETECTOR: &str = "mtcnn";

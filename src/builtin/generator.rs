@@ -1,4 +1,4 @@
-//! Which files a generator's name stands for: `faces64`, `ffhq.pt`, `runs/sketch`, `faces64+sketch-delta.safetensors`.
+//! Which files a generator's name stands for: `faces128`, `ffhq.pt`, `runs/sketch`, `faces128+sketch-delta.safetensors`.
 
 use super::{
     can_be_fetched, checkpoints_dir, did_you_mean, fetched_file, models_dir, models_in, names_of,
@@ -59,7 +59,7 @@ pub fn anchored_generator(asked: &str) -> Result<String> {
     Ok(base + &deltas.collect::<String>())
 }
 
-/// What stands before the deltas: `faces64` of `faces64+a.safetensors`.
+/// What stands before the deltas: `faces128` of `faces128+a.safetensors`.
 pub fn base_of(asked: &str) -> &str {
     split(
         asked,
@@ -176,7 +176,7 @@ mod tests {
     fn a_generator_is_a_shipped_name_a_file_or_a_finished_run() {
         let folder = shipped();
         let resolve = |asked: &str| resolve_generator_in(asked, only(Some(folder.path())));
-        assert_eq!(resolve("faces64").unwrap(), folder.path().join(SHIPPED).into());
+        assert_eq!(resolve("faces128").unwrap(), folder.path().join(SHIPPED).into());
         let file = folder.path().join("README.md");
         assert_eq!(resolve(file.to_str().unwrap()).unwrap(), file.into());
 
@@ -188,7 +188,7 @@ mod tests {
         touch(&run.generator_file());
         assert_eq!(resolve(asked).unwrap(), run.generator_file().into());
         // Behind a plus a run stands for what it changed.
-        let both = resolve(&format!("faces64+{asked}")).unwrap();
+        let both = resolve(&format!("faces128+{asked}")).unwrap();
         assert_eq!(both.base, folder.path().join(SHIPPED));
         assert_eq!(both.deltas, [run.delta_file()]);
 
@@ -208,15 +208,15 @@ mod tests {
             base: base.into(),
             deltas: deltas.iter().map(|delta| at(delta).into()).collect(),
         };
-        let two = format!("faces64+{}+{}", at("a.st"), at("b.st"));
+        let two = format!("faces128+{}+{}", at("a.st"), at("b.st"));
         assert_eq!(resolve(&two).unwrap(), joined(&at(SHIPPED), &["a.st", "b.st"]));
         let plus = format!("{}+{}", at("c+d.st"), at("a.st"));
         assert_eq!(resolve(&plus).unwrap(), joined(&at("c+d.st"), &["a.st"]));
-        let plus = format!("faces64+{}", at("c+d.st"));
+        let plus = format!("faces128+{}", at("c+d.st"));
         assert_eq!(resolve(&plus).unwrap(), joined(&at(SHIPPED), &["c+d.st"]));
-        let message = text(&resolve("faces64+nowhere.st").unwrap_err());
+        let message = text(&resolve("faces128+nowhere.st").unwrap_err());
         assert!(
-            message.contains("there is no delta `nowhere.st` to put upon `faces64`"),
+            message.contains("there is no delta `nowhere.st` to put upon `faces128`"),
             "{message}"
         );
         let message = text(&resolve("nothing+nowhere.st").unwrap_err());
@@ -228,15 +228,15 @@ mod tests {
     #[test]
     fn an_unknown_generator_is_told_with_the_shipped_names() {
         let folder = shipped();
-        let message = text(&resolve_generator_in("face64", only(Some(folder.path()))).unwrap_err());
+        let message = text(&resolve_generator_in("face128", only(Some(folder.path()))).unwrap_err());
         assert!(
-            message.contains("there is no such file or run; did you mean `faces64`?"),
+            message.contains("there is no such file or run; did you mean `faces128`?"),
             "{message}"
         );
-        assert!(message.ends_with("the shipped generators are `faces64`"), "{message}");
+        assert!(message.ends_with("the shipped generators are `faces128`"), "{message}");
         // A CLIP is no generator.
         assert!(resolve_generator_in("clip-rn", only(Some(folder.path()))).is_err());
-        let message = text(&resolve_generator_in("faces64", only(None)).unwrap_err());
+        let message = text(&resolve_generator_in("faces128", only(None)).unwrap_err());
         assert!(message.contains("NADA_CHECKPOINTS"), "{message}");
     }
 }

@@ -27,8 +27,8 @@ const GAP: u32 = 4;
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   nada animate --count 5 --out faces.gif
-  nada animate --domains faces64 runs/sketch runs/zombie --side-by-side --out morph.gif
-  nada animate --latents inverted/latents.safetensors --domains faces64 runs/sketch --side-by-side --out us.png
+  nada animate --domains faces128 runs/sketch runs/zombie --side-by-side --out morph.gif
+  nada animate --latents inverted/latents.safetensors --domains faces128 runs/sketch --side-by-side --out us.png
   nada animate --seeds 3,14,15 --domains runs/sketch --fps 30 --out faces.mp4
 
 Frames go from code to code (in W+, eased) and from domain to domain (the weights of the generators interpolated), and

@@ -21,7 +21,7 @@ use tch::{Device, Kind};
 #[command(after_long_help = "Examples:
   nada convert ffhq.pt ffhq.safetensors
   nada convert runs/sketch sketch.pt
-  nada convert faces64+runs/sketch sketch.safetensors --dtype f16
+  nada convert faces128+runs/sketch sketch.safetensors --dtype f16
 
 A `.pt` is what rosinality's code and the original StyleGAN-NADA load: {\"g_ema\": …, \"latent_avg\": …}, with the noise
 maps and filter kernels that its state dictionary needs. A generator without `latent_avg` (the original's results have

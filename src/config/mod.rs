@@ -64,7 +64,7 @@ impl Default for Config {
             schema: SCHEMA,
             about: String::new(),
             base: None,
-            generator: "faces64".into(),
+            generator: "faces128".into(),
             class: None,
             reference: None,
             clip: vec![ClipModel { model: "ViT-B/32".into(), weight: 1.0 }],

@@ -129,7 +129,7 @@ fn a_run_leaves_all_its_files_and_each_is_well_formed() {
 #[test]
 fn base_plus_delta_is_the_generator() {
     let run = straight_run();
-    let base = format!("{}/checkpoints/faces64.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let base = format!("{}/checkpoints/faces128.safetensors", env!("CARGO_MANIFEST_DIR"));
     let (base, delta) = (tensors(Path::new(&base)), tensors(&run.delta_file()));
     assert!(!delta.is_empty() && delta.len() < base.len());
     let mut whole = apply_delta(&base, &delta).unwrap();
@@ -247,13 +247,13 @@ fn a_run_starts_from_an_earlier_run() {
     let earlier = straight_run();
     let earlier = earlier.path().to_str().unwrap();
     let more =
-        ["--iterations", "2", "--out", "next", "--generator", earlier, "--reference", "faces64"];
+        ["--iterations", "2", "--out", "next", "--generator", earlier, "--reference", "faces128"];
     adapt(folder.path(), &more).done();
     let next = RunDir::open(folder.path().join("next")).unwrap();
     let (_, manifest) = next.read_config().unwrap();
     let of = |role: &str| manifest.weights.iter().find(|w| w.role == role).unwrap().path.clone();
     assert!(of("generator").ends_with("run/generator.safetensors"));
-    assert!(of("reference").ends_with("faces64.safetensors"));
+    assert!(of("reference").ends_with("faces128.safetensors"));
     let moved = tensors(&next.generator_file());
     assert!(
         !moved["conv1.conv.weight"]
@@ -273,7 +273,7 @@ fn checks_write_nothing() {
         nada(folder.path(), &["adapt", "--print-config", "--target", "zombies at night"]).done();
     assert!(other.stdout.contains("# preset default"), "{}", other.stdout);
     let ran = adapt(folder.path(), &["--dry-run", "--out", "run"]).done();
-    for words in ["photo -> sketch", "64 px", "clip_rn", "120 steps of 2 images", "convs.7"] {
+    for words in ["photo -> sketch", "128 px", "clip_rn", "120 steps of 2 images", "convs.9"] {
         assert!(ran.stdout.contains(words), "{}", ran.stdout);
     }
     assert!(listing(folder.path()).is_empty());
@@ -327,7 +327,7 @@ fn a_generated_picture_of_a_run_can_show_what_it_began_with() {
     assert!(!images("a.safetensors").equal(&images("b.safetensors")));
     assert!(pairs.height() > 2 * 128);
     let ran = nada(folder.path(), &["generate", "--beside", "--out", "x.png"]);
-    ran.refused(2, &["`faces64` is no run"]);
+    ran.refused(2, &["`faces128` is no run"]);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_folder_in_the_place_of_a_file() {
 
 #[test]
 fn a_file_that_is_cut_off() {
-    let whole = std::fs::read(shipped("faces64")).unwrap();
+    let whole = std::fs::read(shipped("faces128")).unwrap();
     let folder = with_file(&whole[..whole.len() / 2]);
     refused_everywhere(
         folder.path(),
@@ -204,7 +204,7 @@ fn a_preset_a_model_or_a_key_that_does_not_exist() {
     );
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["presets", "in-domian"], WRONG, &["did you mean `in-domain`?"]);
-    refused_adapt(&["--target", "a", "--generator", "face64"], WRONG, &["did you mean `faces64`?"]);
+    refused_adapt(&["--target", "a", "--generator", "face128"], WRONG, &["did you mean `faces128`?"]);
     refused_adapt(&["--target", "a", "--clip", "clip-rn-c"], WRONG, &["did you mean `clip-rn`"]);
     refused_adapt(
         &["--target", "a", "--clip", "ViT-B/32"],
@@ -322,7 +322,7 @@ fn latents_that_do_not_fit() {
         let args = [&["generate", "--latents", "x.safetensors"], more].concat();
         refused(folder.path(), &args, code, words);
     };
-    let forms = ["z [N, 128], w [N, 128] or w+ [N, 10, 128]", "nada inspect"];
+    let forms = ["z [N, 128], w [N, 128] or w+ [N, 12, 128]", "nada inspect"];
     run(&[("z", ones(&[2, 100]))], &[], WRONG, &[&["has shape [2, 100]"], &forms[..]].concat());
     run(&[("x", ones(&[2, 12, 128]))], &[], WRONG, &forms);
     run(&[("x", ones(&[2, 128]))], &["--latent-kind", "w+"], WRONG, &forms);

@@ -11,7 +11,7 @@ use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 fn faces() -> Generator {
-    let path = format!("{}/checkpoints/faces64.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/checkpoints/faces128.safetensors", env!("CARGO_MANIFEST_DIR"));
     open_generator(Path::new(&path), Kind::Float, Device::Cpu).unwrap().0
 }
 
@@ -38,7 +38,7 @@ fn generate_draws_one_picture_or_single_files_and_prints_their_paths() {
     assert_eq!(ran.stdout, "new/single/000000.png\nnew/single/000001.png\nnew/single/000002.png\n");
     let single =
         nada::imaging::load::open_image(folder.path().join("new/single/000002.png")).unwrap();
-    assert_eq!((single.width(), single.height()), (64, 64));
+    assert_eq!((single.width(), single.height()), (128, 128));
 
     // Without a name it takes the next that is free.
     for name in ["generated.png", "generated-2.png"] {
@@ -126,7 +126,7 @@ fn many_images_are_made_batch_by_batch() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["generate", "--count", "70", "--raw", "raw.safetensors", "--out", "all.png"];
     assert_eq!(nada(folder.path(), &args).done().stdout, "all.png\nraw.safetensors\n");
-    assert_eq!(images(&folder.path().join("raw.safetensors")).size(), [70, 3, 64, 64]);
+    assert_eq!(images(&folder.path().join("raw.safetensors")).size(), [70, 3, 128, 128]);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn inspect_tells_a_generator() {
     let names: Vec<&str> =
         facts["tensors"].as_array().unwrap().iter().filter_map(|t| t["name"].as_str()).collect();
     assert!(names.contains(&"g_ema/conv1.conv.weight"), "{names:?}");
-    let text = nada(folder.path(), &["inspect", "faces64"]).done().stdout;
+    let text = nada(folder.path(), &["inspect", "faces128"]).done().stdout;
     assert!(text.contains("a StyleGAN2 generator") && text.contains("to_rgbs.3"), "{text}");
 }
 

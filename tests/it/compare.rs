@@ -60,7 +60,7 @@ fn a_sheet_has_the_source_above_and_a_row_per_run() {
     let ran = compare(&["one", "two", "--count", "6", "--out", "new/a.png"]).done();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("new/a.png\n", ""));
     let picture = sheet("new/a.png");
-    // Six columns of 64 px images are shown at twice their size.
+    // Six columns of 128 px images are shown as they are.
     let (rows, columns) = cells(&picture, 128);
     assert_eq!((rows.len(), columns), (3, 6));
     assert_eq!(picture.width(), 6 * 128 + 5 * 4 + 2 * 20 + caption(&picture, rows[0]));
@@ -83,8 +83,8 @@ fn caption(picture: &RgbImage, y: u32) -> u32 {
 
 #[test]
 fn the_images_are_those_of_generate_and_follow_the_seed() {
-    // Three columns leave room for three times the size.
-    let side = 192;
+    // Three columns leave room for twice the size.
+    let side = 256;
     compare(&["one", "--count", "3", "--seed", "5", "--truncation", "0.7", "--out", "s.png"])
         .done();
     compare(&["one", "--count", "3", "--seed", "6", "--truncation", "0.7", "--out", "t.png"])
@@ -104,7 +104,7 @@ fn the_images_are_those_of_generate_and_follow_the_seed() {
 #[test]
 fn columns_break_a_sheet_into_blocks_and_captions_make_room() {
     compare(&["one", "two", "--count", "4", "--columns", "2", "--out", "blocks.png"]).done();
-    assert_eq!(cells(&sheet("blocks.png"), 192).0.len(), 6);
+    assert_eq!(cells(&sheet("blocks.png"), 384).0.len(), 6);
     let plain = ["one", "two", "--count", "6"];
     compare(&[&plain[..], &["--out", "plain.png"]].concat()).done();
     let labels = ["--label", "3d render in the style of an animation studio", "--label", "b"];
@@ -139,10 +139,10 @@ fn figures_are_written_where_there_is_an_evaluation() {
     assert!(!ran.stderr.contains("judged"), "{}", ran.stderr);
     compare(&["judged", "two", "--count", "5", "--out", "bare.png"]).done();
     let (figures, bare) = (sheet("figures.png"), sheet("bare.png"));
-    let rows = cells(&figures, 192).0;
+    let rows = cells(&figures, 128).0;
     let ink = |picture: &RgbImage, row: usize| {
-        let y = cells(picture, 192).0[row];
-        let part = image::imageops::crop_imm(picture, 20, y, 60, 192).to_image();
+        let y = cells(picture, 128).0[row];
+        let part = image::imageops::crop_imm(picture, 20, y, 60, 128).to_image();
         part.pixels().filter(|p| p.0[0] < 160).count()
     };
     assert_eq!(rows.len(), 3);

@@ -21,7 +21,7 @@ fn open(path: &Path) -> Generator {
 
 /// A finished run on the shipped faces, made without a training: two tensors differ.
 fn made_run(folder: &Path) -> PathBuf {
-    let base_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/faces64.safetensors");
+    let base_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/faces128.safetensors");
     let base = open(&base_file).tensors();
     let mut adapted: TensorMap = base.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
     for name in ["convs.1.conv.weight", "to_rgbs.0.bias"] {
@@ -36,7 +36,7 @@ fn made_run(folder: &Path) -> PathBuf {
     let info = ResultInfo {
         config: &config,
         iterations: 2,
-        resolution: 64,
+        resolution: 128,
         base: &weights,
         network: &network,
     };
@@ -196,7 +196,7 @@ fn every_format_is_written_with_a_card_and_never_over_a_file() {
         }
         for part in [
             "| Target | sketch |",
-            "faces64.safetensors",
+            "faces128.safetensors",
             "## Terms",
             "non-commercial",
             "```python",
@@ -215,11 +215,11 @@ fn every_format_is_written_with_a_card_and_never_over_a_file() {
     export(&["pt", "--truncation", "0.5", "--out", "x.pt"])
         .refused(2, &["`--truncation`", "`onnx`"]);
     export(&["onnx", "--truncation", "NaN", "--out", "x.onnx"]).refused(2, &["not a number"]);
-    export(&["pt", "--base", "faces64", "--out", "x.pt"])
+    export(&["pt", "--base", "faces128", "--out", "x.pt"])
         .refused(2, &["`--base`", "--format delta"]);
     let alone = ["export", &golden, "--format", "delta", "--out", "x.safetensors"];
     nada(folder.path(), &alone).refused(2, &["does not say what it was made from", "--base"]);
-    let other = [&alone[..], &["--base", "faces64"]].concat();
+    let other = [&alone[..], &["--base", "faces128"]].concat();
     nada(folder.path(), &other).refused(2, &["another shape"]);
     assert_eq!(listing(folder.path()).len(), all);
 }
@@ -229,12 +229,12 @@ fn a_base_with_its_delta_is_the_run_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let run = made_run(folder.path());
     let whole = open(&run.join("generator.safetensors")).tensors();
-    for name in ["faces64+runs/s", "faces64+runs/s/delta.safetensors"] {
+    for name in ["faces128+runs/s", "faces128+runs/s/delta.safetensors"] {
         nada(folder.path(), &["convert", name, "whole.safetensors", "--force"]).done();
         assert_same(&open(&folder.path().join("whole.safetensors")).tensors(), &whole);
     }
     // As images, and as what it says about itself.
-    for (name, raw) in [("faces64+runs/s", "a.st"), ("runs/s", "b.st")] {
+    for (name, raw) in [("faces128+runs/s", "a.st"), ("runs/s", "b.st")] {
         let asked = ["generate", "--generator", name, "--count", "2", "--raw", raw];
         nada(folder.path(), &asked).done();
     }
@@ -243,11 +243,11 @@ fn a_base_with_its_delta_is_the_run_bit_for_bit() {
         file.entries["images"].tensor().unwrap()
     };
     assert!(images("a.st").equal(&images("b.st")));
-    let said = nada(folder.path(), &["inspect", "faces64+runs/s", "--json"]).done().stdout;
+    let said = nada(folder.path(), &["inspect", "faces128+runs/s", "--json"]).done().stdout;
     let facts: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
         (&facts["resolution"], &facts["metadata"]["target"]),
-        (&64.into(), &"sketch".into())
+        (&128.into(), &"sketch".into())
     );
 
     // A delta of two generators that know nothing of each other, and a delta upon a delta.
@@ -255,10 +255,10 @@ fn a_base_with_its_delta_is_the_run_bit_for_bit() {
     further.insert("conv1.activate.bias".into(), &whole["conv1.activate.bias"] + 1.0);
     let path = folder.path().join("further.safetensors");
     checkpoint::save_safetensors(&path, &further, &BTreeMap::new(), None).unwrap();
-    let asked = ["export", "further.safetensors", "--format", "delta", "--base", "faces64+runs/s"];
+    let asked = ["export", "further.safetensors", "--format", "delta", "--base", "faces128+runs/s"];
     let ran = nada(folder.path(), &asked).done();
     assert!(ran.stderr.contains("1 of 92 tensors differ"), "{}", ran.stderr);
-    let name = "faces64+runs/s+further-delta.safetensors";
+    let name = "faces128+runs/s+further-delta.safetensors";
     nada(folder.path(), &["convert", name, "both.safetensors"]).done();
     assert_same(&open(&folder.path().join("both.safetensors")).tensors(), &further);
 }
@@ -267,16 +267,16 @@ fn a_base_with_its_delta_is_the_run_bit_for_bit() {
 fn a_delta_upon_another_base_is_refused_with_both_hashes() {
     let folder = tempfile::tempdir().unwrap();
     let run = made_run(folder.path());
-    let faces = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/faces64.safetensors");
+    let faces = Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/faces128.safetensors");
     let (ours, theirs) = (checkpoint::sha256(&faces).unwrap(), run.join("generator.safetensors"));
     let found = checkpoint::sha256(&theirs).unwrap();
     let generate = |name: &str| {
         nada(folder.path(), &["generate", "--count", "1", "--out", "x.png", "--generator", name])
     };
-    generate("runs/s+runs/s").refused(1, &[&ours, &found, "faces64.safetensors", "nada inspect"]);
-    generate("faces64+runs/s/generator.safetensors")
+    generate("runs/s+runs/s").refused(1, &[&ours, &found, "faces128.safetensors", "nada inspect"]);
+    generate("faces128+runs/s/generator.safetensors")
         .refused(1, &["only what an adaptation changed"]);
-    generate("faces64+runs/t").refused(2, &["there is no delta `runs/t`"]);
+    generate("faces128+runs/t").refused(2, &["there is no delta `runs/t`"]);
     generate("runs/s/delta.safetensors")
         .refused(1, &["holds only what", &format!("{}+runs/s/delta.safetensors", faces.display())]);
 
@@ -289,7 +289,7 @@ fn a_delta_upon_another_base_is_refused_with_both_hashes() {
     ] {
         let odd = TensorMap::from([(name.to_owned(), ones(shape))]);
         checkpoint::save_safetensors(folder.path().join("odd.st"), &odd, &about, None).unwrap();
-        generate("faces64+odd.st").refused(1, &["odd.st", words]);
+        generate("faces128+odd.st").refused(1, &["odd.st", words]);
     }
     assert!(!folder.path().join("x.png").exists());
 }
@@ -301,7 +301,7 @@ fn a_run_can_begin_with_a_base_and_a_delta() {
     let asked = [
         "adapt",
         "--generator",
-        "faces64+runs/s",
+        "faces128+runs/s",
         "--target",
         "cartoon",
         "--iterations",
@@ -314,9 +314,9 @@ fn a_run_can_begin_with_a_base_and_a_delta() {
     let (config, manifest) =
         RunDir::open(folder.path().join("runs/next")).unwrap().read_config().unwrap();
     let delta = folder.path().canonicalize().unwrap().join("runs/s/delta.safetensors");
-    assert_eq!(config.generator, format!("faces64+{}", delta.display()));
+    assert_eq!(config.generator, format!("faces128+{}", delta.display()));
     let base = models::GeneratorFiles {
-        base: Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/faces64.safetensors"),
+        base: Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/faces128.safetensors"),
         deltas: vec![delta],
     };
     let (_, origin) = open_generator(&base, Kind::Float, Device::Cpu).unwrap();
@@ -325,7 +325,7 @@ fn a_run_can_begin_with_a_base_and_a_delta() {
     nada(folder.path(), &["generate", "--generator", "runs/next", "--beside", "--count", "2"])
         .done();
     nada(folder.path(), &["compare", "runs/next", "--columns", "2", "--out", "sheet.png"]).done();
-    nada(folder.path(), &["convert", "faces64+runs/s+runs/next", "c.safetensors"]).done();
+    nada(folder.path(), &["convert", "faces128+runs/s+runs/next", "c.safetensors"]).done();
     assert_same(
         &open(&folder.path().join("c.safetensors")).tensors(),
         &open(&folder.path().join("runs/next/generator.safetensors")).tensors(),

@@ -239,12 +239,12 @@ fn models_that_do_not_belong_together_are_refused() {
     let (photo, encoder) = (photo("plain.jpg"), restyle());
     let invert =
         |args: &[&str]| run(folder.path(), &[&["invert", &photo, "--out", "x"], args].concat());
-    invert(&["--encoder", &encoder, "--generator", "faces64"])
-        .refused(2, &["the encoder makes 8 codes of width 8", "takes 10 of width 128"]);
+    invert(&["--encoder", &encoder, "--generator", "faces128"])
+        .refused(2, &["the encoder makes 8 codes of width 8", "takes 12 of width 128"]);
     invert(&["--encoder", "restile"]).refused(2, &["`restile` is no shipped encoder"]);
-    invert(&["--encoder", "faces64.safetensors"]).refused(2, &["no such file"]);
+    invert(&["--encoder", "faces128.safetensors"]).refused(2, &["no such file"]);
     let clip = text(Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints/clip_rn.safetensors"));
-    invert(&["--encoder", &clip, "--generator", "faces64"]).refused(1, &["an image encoder"]);
+    invert(&["--encoder", &clip, "--generator", "faces128"]).refused(1, &["an image encoder"]);
     invert(&["--encoder", "none", "--optimize", "0"]).refused(2, &["nothing would make codes"]);
     invert(&["--encoder", &encoder, "--lr", "0.1"])
         .refused(2, &["`--lr` belongs to an optimisation"]);
@@ -335,8 +335,8 @@ fn photos_are_made_again_in_every_domain_and_only_what_is_missing() {
     translate(&["bright.safetensors"], &[]).done();
     assert_alike(&picture(&made), &picture(&at("plain/dark.png")));
 
-    translate(&["faces64"], &[])
-        .refused(2, &["`faces64` takes 10 codes", "adapted from one generator"]);
+    translate(&["faces128"], &[])
+        .refused(2, &["`faces128` takes 12 codes", "adapted from one generator"]);
     translate(&["dark.safetensors"], &["--label", "a", "--label", "b"])
         .refused(2, &["2 labels for 1 domains"]);
     let none = ["translate", &photos[0], "--encoder", &encoder];
@@ -545,7 +545,7 @@ fn faces_and_domains_turn_into_each_other() {
     assert!(morph[3] != morph[0] && morph[3] != morph[5]);
     animate("a.gif", &[]).refused(2, &["`a.gif` exists already", "--force"]);
     animate("a.webm", &[]).refused(2, &["names no animation", ".mp4"]);
-    animate("b.gif", &["faces64"]).refused(2, &["generator 2 has another shape"]);
+    animate("b.gif", &["faces128"]).refused(2, &["generator 2 has another shape"]);
     let many = ["animate", "--frames", "10000", "--size", "4096", "--out", "b.gif"];
     run(folder.path(), &many).refused(2, &["are too much", "fewer frames"]);
     let film =

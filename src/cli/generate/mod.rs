@@ -37,7 +37,7 @@ pub(in crate::cli) const MAX_COLUMNS: usize = 8;
   nada generate --latents codes.npy --latent-kind w+ --raw images.safetensors")]
 pub(super) struct GenerateArgs {
     /// A shipped name, a checkpoint file, the folder of a run, or BASE+DELTA
-    #[arg(long, value_name = "FILE|RUN", default_value = "faces64", help_heading = "Models")]
+    #[arg(long, value_name = "FILE|RUN", default_value = "faces128", help_heading = "Models")]
     generator: String,
     /// Which class a conditional generator shall draw
     #[arg(long, value_name = "N", help_heading = "Models")]
