@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn an_unknown_generator_is_told_with_the_shipped_names() {
         let folder = shipped();
-        let message = text(&resolve_generator_in("face128", only(Some(folder.path()))).unwrap_err());
+        let message =
+            text(&resolve_generator_in("face128", only(Some(folder.path()))).unwrap_err());
         assert!(
             message.contains("there is no such file or run; did you mean `faces128`?"),
             "{message}"

@@ -1,7 +1,7 @@
 //! `nada invert`: photos → the codes from which a generator makes them again.
 
 use super::inverting::{InputKind, InversionArgs, Inverter, Kept, Ledger, Session};
-use super::photos::{Cutter, PhotoArgs, gather};
+use super::photos::{Cutter, PhotoArgs, distinct, gather};
 use super::printer::{Printer, table};
 use crate::checkpoint::{save_npy, save_safetensors};
 use crate::error::Result;
@@ -67,6 +67,7 @@ pub(super) fn run(args: &InvertArgs, printer: &Printer) -> anyhow::Result<()> {
         args.force,
         printer,
     )?;
+    let photos = distinct(photos, &session.ledger.names());
     session.run(&photos, &cutter)?;
     let faces = session.faces(&photos);
     if !faces.is_empty() {
@@ -79,6 +80,7 @@ pub(super) fn run(args: &InvertArgs, printer: &Printer) -> anyhow::Result<()> {
             printer.data(&json!(faces).to_string())?;
         } else {
             printer.data(&table(&rows(&faces)))?;
+            printer.info("(mean squared difference of pixels in [-1, 1] / perceptual distance)");
             for sheet in sheets {
                 printer.info(&format!("sheet: {}", sheet.display()));
             }
@@ -138,6 +140,5 @@ fn rows(faces: &[super::inverting::FaceRecord]) -> Vec<Vec<String>> {
         row.extend(face.stages.iter().map(cell));
         rows.push(row);
     }
-    rows.push(vec!["(mean squared pixel difference in [-1, 1] / perceptual distance)".into()]);
     rows
 }

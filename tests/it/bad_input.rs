@@ -204,7 +204,11 @@ fn a_preset_a_model_or_a_key_that_does_not_exist() {
     );
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["presets", "in-domian"], WRONG, &["did you mean `in-domain`?"]);
-    refused_adapt(&["--target", "a", "--generator", "face128"], WRONG, &["did you mean `faces128`?"]);
+    refused_adapt(
+        &["--target", "a", "--generator", "face128"],
+        WRONG,
+        &["did you mean `faces128`?"],
+    );
     refused_adapt(&["--target", "a", "--clip", "clip-rn-c"], WRONG, &["did you mean `clip-rn`"]);
     refused_adapt(
         &["--target", "a", "--clip", "ViT-B/32"],

@@ -553,3 +553,29 @@ fn faces_and_domains_turn_into_each_other() {
     assert_eq!(film.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&film.stderr).contains("ffmpeg, which is not on the path"));
 }
+
+#[test]
+fn the_shipped_encoder_comes_closer_round_by_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let portrait = text(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/portrait.jpg"));
+    let ran = run(folder.path(), &["invert", &portrait, "--json", "--out", "out"]).done();
+    let faces: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let stages = faces[0]["stages"].as_array().unwrap();
+    assert_eq!(stages.len(), 5);
+    let of = |i: usize, what: &str| stages[i][what].as_f64().unwrap();
+    assert!(of(4, "pixel") < of(0, "pixel") && of(0, "pixel") < 0.2, "{stages:?}");
+
+    // A domain of one step, and nothing else said: the encoder is that of the run's start.
+    let few = ["--iterations", "1", "--batch", "2", "--set", "output.samples=1", "--quiet"];
+    run(folder.path(), &[&["adapt", "--target", "zombie", "--out", "runs/z"], &few[..]].concat())
+        .done();
+    let ran = run(folder.path(), &["translate", &portrait]).done();
+    assert_eq!(ran.stdout, "translated/sheet.png\n");
+    for name in ["photo", "reconstruction", "zombie"] {
+        let side = picture(&folder.path().join(format!("translated/portrait/{name}.png"))).width();
+        assert_eq!(side, 128, "{name}");
+    }
+    let same = |name: &str| picture(&folder.path().join(name));
+    let (a, b) = ("out/portrait/reconstruction.png", "translated/portrait/reconstruction.png");
+    assert_alike(&same(a), &same(b));
+}

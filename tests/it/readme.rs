@@ -36,15 +36,13 @@ fn every_command_of_the_readme_works_in_its_order() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "`{command}` failed:\n{text}");
     }
-    for file in
-        [
+    for file in [
         "runs/sketch/before_after.png",
         "runs/sketch/generator.safetensors",
         "sketches.png",
         "portrait/sheet.png",
         "morph.gif",
-    ]
-    {
+    ] {
         assert!(folder.path().join(file).is_file(), "the commands left no {file}");
     }
 }

@@ -50,6 +50,8 @@ pub(in crate::cli) struct Ledger {
 /// A photo that was done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::cli) struct PhotoRecord {
+    /// What its results are called.
+    pub(in crate::cli) name: String,
     pub(in crate::cli) sha256: String,
     pub(in crate::cli) faces: Vec<FaceRecord>,
 }
@@ -113,6 +115,11 @@ impl Ledger {
     pub(in crate::cli) fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::file(path, e))?;
         atomic::write(path, text + "\n")
+    }
+
+    /// What the photos that were done are called, by their paths.
+    pub(in crate::cli) fn names(&self) -> BTreeMap<PathBuf, String> {
+        self.photos.iter().map(|(path, record)| (path.into(), record.name.clone())).collect()
     }
 
     /// What differs from the settings and weights of `wanted`, in words.

@@ -259,7 +259,8 @@ impl<'a> Session<'a> {
         }
         for (photo, faces) in records {
             let sha256 = hashes[&photo].clone();
-            let record = PhotoRecord { sha256, faces };
+            let name = photos[photo].name.clone();
+            let record = PhotoRecord { name, sha256, faces };
             self.ledger.photos.insert(key(&photos[photo].path), record);
         }
         self.write_ledger()

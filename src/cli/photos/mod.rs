@@ -9,7 +9,7 @@ use super::printer::Printer;
 use crate::error::{Error, Result};
 use crate::imaging::load;
 use clap::Args;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -111,20 +111,30 @@ pub(in crate::cli) fn gather(paths: &[PathBuf], printer: &Printer) -> Result<Vec
             "name PNG, JPEG, WebP or GIF files, or folders with some",
         ));
     }
-    let mut taken = BTreeSet::new();
-    Ok(files
-        .into_iter()
-        .map(|path| {
-            let stem = stem(&path);
-            let numbered = (2..).map(|n| format!("{stem}_{n}"));
-            let name = std::iter::once(stem.clone())
-                .chain(numbered)
-                .find(|name| !taken.contains(name))
-                .expect("there are more numbers than photos");
-            taken.insert(name.clone());
-            Photo { path, name }
-        })
-        .collect())
+    let named = |path: PathBuf| Photo { name: stem(&path), path };
+    Ok(distinct(files.into_iter().map(named).collect(), &BTreeMap::new()))
+}
+
+/// Photos with different names: those in `known` (by their paths) keep them, others of the same name get a number.
+pub(in crate::cli) fn distinct(
+    photos: Vec<Photo>,
+    known: &BTreeMap<PathBuf, String>,
+) -> Vec<Photo> {
+    let mut taken: BTreeSet<String> = known.values().cloned().collect();
+    let named = |photo: Photo| {
+        if let Some(name) = known.get(&photo.path) {
+            return Photo { name: name.clone(), ..photo };
+        }
+        let stem = stem(&photo.path);
+        let numbered = (2..).map(|n| format!("{stem}_{n}"));
+        let name = std::iter::once(stem.clone())
+            .chain(numbered)
+            .find(|name| !taken.contains(name))
+            .expect("there are more numbers than photos");
+        taken.insert(name.clone());
+        Photo { name, ..photo }
+    };
+    photos.into_iter().map(named).collect()
 }
 
 /// A file's name without its ending, safe as the name of a folder.
@@ -157,10 +167,13 @@ mod tests {
         file("b/notes.txt");
         let printer = Printer::new(true, false);
         let photos = gather(&[a.clone(), folder.path().join("b")], &printer).unwrap();
-        assert_eq!(
-            photos,
-            [Photo { path: a, name: "me".into() }, Photo { path: b, name: "me_2".into() }]
-        );
+        let [first, second] = &photos[..] else { panic!("{photos:?}") };
+        assert_eq!((&first.path, first.name.as_str()), (&a, "me"));
+        assert_eq!((&second.path, second.name.as_str()), (&b, "me_2"));
+        // Named before: it keeps its name, whatever the order.
+        let known = BTreeMap::from([(b, "me".to_owned())]);
+        let names: Vec<String> = distinct(photos, &known).into_iter().map(|p| p.name).collect();
+        assert_eq!(names, ["me_2", "me"]);
         let error = gather(&[folder.path().join("c.png")], &printer).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert_eq!(stem(Path::new("x/..")), "photo");

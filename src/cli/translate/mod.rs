@@ -4,7 +4,7 @@ mod domains;
 
 use super::invert::{settings, write_codes};
 use super::inverting::{FaceRecord, InputKind, InversionArgs, Inverter, Kept, Ledger, Session};
-use super::photos::{Cutter, PhotoArgs, gather};
+use super::photos::{Cutter, PhotoArgs, distinct, gather};
 use super::printer::Printer;
 use super::stop;
 use crate::error::{Error, Result};
@@ -81,6 +81,7 @@ pub(super) fn run(args: &TranslateArgs, printer: &Printer) -> anyhow::Result<()>
         args.force,
         printer,
     )?;
+    let photos = distinct(photos, &session.ledger.names());
     session.run(&photos, &cutter)?;
     let faces = session.faces(&photos);
     if !faces.is_empty() {
