@@ -1,16 +1,17 @@
 //! `nada inspect`: what a file of weights or a run holds, without loading it.
 
+mod networks;
+
 use super::printer::{Printer, harmless, table};
 use crate::builtin;
-use crate::checkpoint::{self, Checkpoint, Entry, Named, Network, Salvage};
-use crate::clip;
+use crate::checkpoint::{self, Checkpoint, Entry, Network, Salvage};
 use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
 use crate::models::{self, GeneratorFiles};
 use crate::run_dir::RunDir;
-use crate::stylegan2::{self, LayerId};
-use crate::torch::{self, ShapeMap};
+use crate::torch;
 use clap::Args;
+use networks::{clip_facts, encoder_facts, generator_facts, or_problems, shape_facts};
 use serde_json::{Value, json};
 use std::path::Path;
 use tch::Kind;
@@ -147,6 +148,9 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
             facts.extend(or_problems(checkpoint::generator(file), generator_facts))
         }
         Network::Clip => facts.extend(or_problems(checkpoint::clip(file), clip_facts)),
+        Network::Encoder => {
+            facts.extend(or_problems(checkpoint::encoder(file), encoder_facts));
+        }
         _ => {}
     }
     facts.push(("numbers", json!(file.entries.values().map(Entry::numel).sum::<usize>())));
@@ -159,103 +163,6 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
         if !file.others.is_empty() {
             facts.push(("others", json!(file.others)));
         }
-    }
-    Ok(facts)
-}
-
-/// The facts of a network, or what keeps it from being one: both are answers.
-fn or_problems(named: Result<Named>, facts: impl FnOnce(&Named) -> Result<Facts>) -> Facts {
-    named.and_then(|named| facts(&named)).unwrap_or_else(|error| {
-        let problems = match error {
-            Error::Tensors { problems, .. } => problems,
-            other => vec![other.to_string()],
-        };
-        vec![("problems", json!(problems))]
-    })
-}
-
-fn generator_facts(named: &Named) -> Result<Facts> {
-    let config = models::generator_config(named)?;
-    shape_facts(config, &shapes(named))
-}
-
-/// The facts of a generator with tensors of these shapes.
-fn shape_facts(config: stylegan2::Config, shapes: &ShapeMap) -> Result<Facts> {
-    let blocks = config.channels.iter().enumerate();
-    let channels: Vec<Value> = blocks
-        .map(|(b, c)| json!({ "resolution": config.block_resolution(b), "channels": c }))
-        .collect();
-    let layers: Vec<Value> = config
-        .layers()
-        .into_iter()
-        .map(|layer| {
-            let own = shapes.iter().filter(|(name, _)| LayerId::of_parameter(name) == Some(layer));
-            let parameters: i64 = own
-                .filter(|(name, _)| !name.ends_with(".kernel"))
-                .map(|(_, shape)| shape.iter().product::<i64>())
-                .sum();
-            json!({ "name": layer.to_string(), "style": layer.style_index(), "parameters": parameters })
-        })
-        .collect();
-    let needed = config.parameter_shapes();
-    let missing = faults(&needed, shapes);
-    let noises = shapes.keys().filter(|name| name.starts_with("noises.")).count();
-    let mut facts: Facts = vec![
-        ("network", json!("generator")),
-        ("resolution", json!(config.resolution)),
-        ("style_inputs", json!(config.num_styles())),
-        ("style_dim", json!(config.style_dim)),
-        ("z_dim", json!(config.z_dim)),
-        ("mapping_layers", json!(config.mapping_layers)),
-        ("mapping_width", json!(config.mapping_width)),
-        ("classes", json!(config.classes)),
-        ("channels", json!(channels)),
-        ("parameters", json!(count(&needed))),
-        ("latent_avg", json!(shapes.contains_key("latent_avg"))),
-        ("noise_buffers", json!(noises)),
-        ("layers", json!(layers)),
-    ];
-    facts.extend(config.conv_clamp.map(|clamp| ("conv_clamp", json!(clamp))));
-    if !missing.is_empty() {
-        facts.push(("problems", json!(missing)));
-    }
-    Ok(facts)
-}
-
-fn clip_facts(named: &Named) -> Result<Facts> {
-    let shapes = models::clip_shapes(named)?;
-    let config = clip::Config::infer(&shapes)?;
-    let vision = match &config.vision {
-        clip::VisionConfig::Vit(v) => json!({
-            "kind": "vision transformer", "resolution": v.resolution, "patch": v.patch, "width": v.width,
-            "layers": v.layers
-        }),
-        clip::VisionConfig::ResNet(r) => json!({
-            "kind": "ResNet", "resolution": r.resolution, "width": r.width, "blocks": r.blocks
-        }),
-    };
-    let t = &config.text;
-    let needed = config.shapes();
-    let mut problems = faults(&needed, &shapes);
-    let known = models::vocabulary(named).unwrap_or_else(|error| {
-        problems.push(error.to_string());
-        None
-    });
-    let mut facts: Facts = vec![
-        ("network", json!("clip")),
-        ("resolution", json!(config.resolution())),
-        ("features", json!(config.embed_dim)),
-        ("image_tower", vision),
-        ("text_tower", json!({ "width": t.width, "layers": t.layers, "context": t.context })),
-        ("vocabulary", json!(t.vocab)),
-        ("parameters", json!(count(&needed))),
-    ];
-    if let Some(known) = known {
-        facts.push(("words", json!(known.words().len())));
-        facts.push(("phrases", json!(known.groups())));
-    }
-    if !problems.is_empty() {
-        facts.push(("problems", json!(problems)));
     }
     Ok(facts)
 }
@@ -321,24 +228,6 @@ fn file_names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-fn shapes(named: &Named) -> ShapeMap {
-    named.entries.iter().map(|(name, entry)| (name.clone(), entry.shape().to_vec())).collect()
-}
-
-fn count(shapes: &ShapeMap) -> i64 {
-    shapes.values().map(|shape| shape.iter().product::<i64>()).sum()
-}
-
-/// What keeps a network from being complete.
-fn faults(needed: &ShapeMap, found: &ShapeMap) -> Vec<String> {
-    let fault = |(name, shape): (&String, &Vec<i64>)| match found.get(name) {
-        Some(same) if same == shape => None,
-        Some(other) => Some(format!("`{name}` has shape {other:?}, expected {shape:?}")),
-        None => Some(format!("`{name}` is missing")),
-    };
-    needed.iter().filter_map(fault).collect()
 }
 
 /// The element type as PyTorch calls it.
