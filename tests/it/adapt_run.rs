@@ -303,7 +303,7 @@ fn the_target_may_be_given_by_images_and_the_layers_chosen_step_by_step() {
     assert_eq!(ran.stdout.trim(), "runs/gold-leaf/generator.safetensors");
     let run = RunDir::open(folder.path().join("runs/gold-leaf")).unwrap();
     for record in run.read_metrics().unwrap() {
-        assert_eq!(record.scores.unwrap().len(), 10);
+        assert_eq!(record.scores.unwrap().len(), 12);
         assert!((4..14).contains(&record.layers.len()), "{:?}", record.layers);
     }
 }

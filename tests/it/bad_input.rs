@@ -255,7 +255,7 @@ fn numbers_out_of_range_are_all_listed() {
     refused_adapt(
         &["--target", "a", "--layers", "adaptive", "--k", "99"],
         WRONG,
-        &["`layers.k` is 99", "10 style inputs", "`--k` with 1 to 10"],
+        &["`layers.k` is 99", "12 style inputs", "`--k` with 1 to 12"],
     );
     let folder = tempfile::tempdir().unwrap();
     refused(folder.path(), &["generate", "--count", "0"], WRONG, &["--count"]);
@@ -328,7 +328,7 @@ fn latents_that_do_not_fit() {
     };
     let forms = ["z [N, 128], w [N, 128] or w+ [N, 12, 128]", "nada inspect"];
     run(&[("z", ones(&[2, 100]))], &[], WRONG, &[&["has shape [2, 100]"], &forms[..]].concat());
-    run(&[("x", ones(&[2, 12, 128]))], &[], WRONG, &forms);
+    run(&[("x", ones(&[2, 10, 128]))], &[], WRONG, &forms);
     run(&[("x", ones(&[2, 128]))], &["--latent-kind", "w+"], WRONG, &forms);
     run(&[("x", ones(&[0, 128]))], &[], WRONG, &["empty"]);
     run(&[("x", ones(&[2, 128]).to_kind(Kind::Int64))], &[], FAILED, &["Int64", "floating point"]);
