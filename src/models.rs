@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
-use crate::invert::{self, Detector, Encoder};
+use crate::invert::{self, ArcFace, Detector, Encoder};
 use crate::torch::{ShapeMap, TensorMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,23 @@ pub fn open_detector(path: &Path, device: Device) -> Result<Detector> {
         checkpoint::fill(&what, &Detector::shapes(), &ShapeMap::new(), &named, Kind::Float, device)
     })?;
     Detector::new(&tensors)
+}
+
+/// Reads the face recogniser of the identity loss, `model_ir_se50.pth`.
+///
+/// # Errors
+/// As [`open_generator`].
+pub fn open_arcface(path: &Path, device: Device) -> Result<(ArcFace, Origin)> {
+    let file = checkpoint::open(path)?;
+    let named =
+        Named { entries: file.entries, metadata: file.metadata, origin: path.to_path_buf() };
+    let needed = ArcFace::shapes(&shapes(&named)).map_err(|e| in_file(e, path))?;
+    let what = format!("`{}` is no complete ArcFace network", path.display());
+    let (tensors, report) = catch("reading ArcFace", || {
+        checkpoint::fill(&what, &needed, &ShapeMap::new(), &named, Kind::Float, device)
+    })?;
+    let network = ArcFace::new(&tensors).map_err(|e| in_file(e, path))?;
+    Ok((network, Origin::new(path, named.metadata, report)?))
 }
 
 /// Reads a CLIP model with both towers, and with its [`vocabulary()`] if it has one. What its shapes do not tell (the

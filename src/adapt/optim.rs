@@ -37,6 +37,11 @@ impl Adam {
         Self::new(lr * ratio, (0f64.powf(ratio), 0.99f64.powf(ratio)))
     }
 
+    /// The learning rate of the updates to come, for schedules.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
     /// One update of `param` in place.
     pub fn step(&mut self, name: &str, param: &Tensor, grad: &Tensor) {
         let (b1, b2) = self.betas;

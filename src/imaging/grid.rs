@@ -57,6 +57,7 @@ pub enum Labels {
 pub struct Grid {
     title: String,
     footer: String,
+    columns: Vec<String>,
     rows: Vec<Row>,
     labels: Labels,
     native: bool,
@@ -101,6 +102,13 @@ impl Grid {
     #[must_use]
     pub fn footer(mut self, footer: impl Into<String>) -> Self {
         self.footer = footer.into();
+        self
+    }
+
+    /// What stands over each column, the first image's first; shortened where a column is too narrow.
+    #[must_use]
+    pub fn columns(mut self, headings: impl IntoIterator<Item = String>) -> Self {
+        self.columns = headings.into_iter().collect();
         self
     }
 
@@ -166,7 +174,8 @@ impl Grid {
         let title = TITLE.wrap(&self.title, content, 2);
         let footer = SMALL.wrap(&self.footer, content, 2);
 
-        let title_height = block_height(&title, TITLE, 12);
+        let heading = if self.columns.is_empty() { 0 } else { LABEL.line_height() + 6 };
+        let title_height = block_height(&title, TITLE, 12) + heading;
         let footer_height = block_height(&footer, SMALL, 8);
         let over =
             |row: &Row| if left || row.line().is_empty() { 0 } else { LABEL.line_height() + 4 };
@@ -197,6 +206,10 @@ impl Grid {
         let mut y = MARGIN;
         write_lines(&mut canvas, &title, TITLE, MARGIN, y);
         y += title_height;
+        for (column, text) in self.columns.iter().take(columns as usize).enumerate() {
+            let x = MARGIN + label_room + column as u32 * (cell.0 + GAP) + cell.0 / 2;
+            LABEL.write_centred(&mut canvas, x, y - heading, &LABEL.elide(text, cell.0));
+        }
         for (i, row) in self.rows.iter().enumerate() {
             y += space(i, row, over(row));
             if left {

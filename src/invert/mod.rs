@@ -10,6 +10,7 @@
 //! yuval-alaluf/restyle-encoder, eladrich/pixel2style2pixel and omertov/encoder4editing; goldens hold the agreement.
 
 pub mod align;
+mod arcface;
 mod config;
 pub mod detect;
 mod encoder;
@@ -19,6 +20,7 @@ mod restyle;
 mod styles;
 mod trunk;
 
+pub use arcface::ArcFace;
 pub use config::{Config, Facts, Flavour};
 pub use detect::{Detector, Face};
 pub use encoder::Encoder;

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "checkpoint",
             "clip",
             "config",
+            "edit",
             "error",
             "evaluate",
             "export",
@@ -29,6 +30,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // The table of losses and their weights is shared with the configuration.
     ("adapt", &["clip", "config", "error", "rng", "stylegan2", "torch"]),
+    // Texts become directions as in the training, the mapper's figures are the evaluation's, its identity loss is an
+    // encoder's trunk.
+    (
+        "edit",
+        &[
+            "adapt", "clip", "config", "error", "evaluate", "invert", "rng", "stylegan2", "torch",
+        ],
+    ),
     // Texts become directions in the evaluation as they do in the training.
     ("evaluate", &["adapt", "clip", "error", "rng", "stylegan2", "torch"]),
     // The types of a step's report are adapt's.

@@ -17,6 +17,7 @@ mod convert;
 mod detect;
 mod dialects;
 mod directions;
+mod edit_golden;
 mod evaluate;
 mod export;
 mod fetch;
