@@ -11,6 +11,7 @@ mod export;
 mod fetch;
 mod generate;
 mod inspect;
+mod mapper;
 mod outputs;
 mod presets;
 mod printer;
@@ -57,6 +58,8 @@ struct GlobalArgs {
 enum Command {
     /// Move a generator into a new domain, given by two phrases or by images
     Adapt(Box<adapt::AdaptArgs>),
+    /// Fit a latent mapper to a generator that still makes some images of its old domain
+    Mapper(Box<mapper::MapperArgs>),
     /// Make images with a generator or a finished run
     Generate(Box<generate::GenerateArgs>),
     /// Say how well a finished run went: figures, verdicts and a sheet of pictures
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
     let printer = Printer::new(cli.global.quiet, cli.global.verbose);
     let outcome = match cli.command {
         Command::Adapt(args) => adapt::run(*args, &printer),
+        Command::Mapper(args) => mapper::run(&args, &printer),
         Command::Generate(args) => generate::run(&args, &printer),
         Command::Evaluate(args) => evaluate::run(&args, &printer),
         Command::Compare(args) => compare::run(&args, &printer),

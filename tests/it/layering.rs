@@ -49,7 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("builtin", &["error", "fetch", "models", "run_dir"]),
     ("fetch", &["atomic", "checkpoint", "error"]),
     // The place where files and networks meet.
-    ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
+    ("models", &["checkpoint", "clip", "edit", "error", "invert", "stylegan2", "torch"]),
     // Files for other programs; the card says where the models came from.
     ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
     ("invert", &["error", "imaging", "stylegan2", "torch"]),

@@ -129,6 +129,22 @@ pub fn figures(witnesses: &[Witness], before: &Testimony, after: &Testimony) -> 
     })
 }
 
+/// How likely each image is rather the source than the target, the mean over the witnesses.
+///
+/// # Errors
+/// A failure of the device.
+pub fn leaks(witnesses: &[Witness], seen: &Testimony) -> Result<Vec<f64>> {
+    catch("measuring images", || {
+        let (features, _) = seen.joined();
+        let each = witnesses.iter().zip(&features).map(|(w, f)| {
+            zero_shot::probabilities(&normalise(f), &w.texts, w.clip.logit_scale()).select(1, 0)
+        });
+        let sum = each.reduce(|a, b| a + b);
+        let mean = sum.map(|s| (s / witnesses.len() as f64).to_device(tch::Device::Cpu).contiguous());
+        Ok(mean.and_then(|m| Vec::<f64>::try_from(m).ok()).unwrap_or_default())
+    })
+}
+
 fn average(all: &[Figures]) -> Figures {
     let mean = |of: &dyn Fn(&Figures) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
     Figures {
