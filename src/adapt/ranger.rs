@@ -149,9 +149,7 @@ mod tests {
     #[test]
     fn a_saved_state_goes_on_to_the_same_numbers() {
         let grads: Vec<Tensor> = (0..9)
-            .map(|i| {
-                crate::rng::stream(0, i, "grad").normal(&[3, 2], Kind::Double, Device::Cpu)
-            })
+            .map(|i| crate::rng::stream(0, i, "grad").normal(&[3, 2], Kind::Double, Device::Cpu))
             .collect();
         let run = |pause: usize| {
             let x = Tensor::ones([3, 2], (Kind::Double, Device::Cpu));

@@ -6,6 +6,7 @@
 mod adapt;
 mod compare;
 mod convert;
+mod edit;
 mod evaluate;
 mod export;
 mod fetch;
@@ -60,6 +61,8 @@ enum Command {
     Adapt(Box<adapt::AdaptArgs>),
     /// Fit a latent mapper to a generator that still makes some images of its old domain
     Mapper(Box<mapper::MapperArgs>),
+    /// Edit images by text or along known directions, in the source domain or an adapted one
+    Edit(Box<edit::EditArgs>),
     /// Make images with a generator or a finished run
     Generate(Box<generate::GenerateArgs>),
     /// Say how well a finished run went: figures, verdicts and a sheet of pictures
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Adapt(args) => adapt::run(*args, &printer),
         Command::Mapper(args) => mapper::run(&args, &printer),
+        Command::Edit(args) => edit::run(&args, &printer),
         Command::Generate(args) => generate::run(&args, &printer),
         Command::Evaluate(args) => evaluate::run(&args, &printer),
         Command::Compare(args) => compare::run(&args, &printer),

@@ -261,9 +261,15 @@ mod tests {
             ..MapperConfig::default()
         };
         let text = config.validate().unwrap_err().to_string();
-        for part in
-            ["`target`", "`strength`", "`levels`", "losses.clip", "losses.norm", "batch", "`train.lr`"]
-        {
+        for part in [
+            "`target`",
+            "`strength`",
+            "`levels`",
+            "losses.clip",
+            "losses.norm",
+            "batch",
+            "`train.lr`",
+        ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
         assert!(MapperConfig { target: "x".into(), ..MapperConfig::default() }.validate().is_ok());

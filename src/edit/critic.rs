@@ -6,6 +6,9 @@ use crate::clip::{Clip, normalise};
 use crate::error::Result;
 use tch::Tensor;
 
+/// What OpenAI's CLIPs learnt to multiply cosines by.
+const OPENAI_SCALE: f64 = 100.0;
+
 /// The CLIPs of an edit, their weights and the text that each is to find.
 #[derive(Debug, Default)]
 pub struct Critic {
@@ -56,13 +59,20 @@ impl Critic {
         Seen(self.members.iter().map(|m| m.clip.encode_image(&m.eye.apply(images))).collect())
     }
 
-    /// Σ weight · mean(1 − logit/100): StyleCLIP's loss, summed over the ensemble.
+    /// Σ weight · mean(1 − cos): StyleCLIP's loss, summed over the ensemble.
+    ///
+    /// Its code writes 1 − logit/100, which is the same for OpenAI's CLIPs, whose scale is 100; another scale (14 in
+    /// small CLIPs) would only be a hidden weight. Behind [`Eye::StyleClip`] it is as written there.
     ///
     /// # Panics
     /// Without a member.
     pub fn distance(&self, seen: &Seen) -> Tensor {
         let each = self.members.iter().zip(&seen.0).map(|(m, features)| {
-            losses::global(&normalise(features), &m.text, m.clip.logit_scale()) * m.weight
+            let scale = match m.eye {
+                Eye::Clip(_) => OPENAI_SCALE,
+                Eye::StyleClip(_) => m.clip.logit_scale(),
+            };
+            losses::global(&normalise(features), &m.text, scale) * m.weight
         });
         each.reduce(|a, b| a + b).expect("a critic has members")
     }

@@ -1,7 +1,7 @@
 //! The identity loss: 1 − cosine of ArcFace's features of two images of a face.
 
-use crate::invert::ArcFace;
 use crate::clip::normalise;
+use crate::invert::ArcFace;
 use tch::Tensor;
 
 /// Side to which images come first.
@@ -30,7 +30,8 @@ impl Identity {
             false => images.adaptive_avg_pool2d([SIDE, SIDE]),
         };
         let side = self.0.side();
-        let face = images.narrow(2, TOP, FACE).narrow(3, LEFT, FACE).adaptive_avg_pool2d([side, side]);
+        let face =
+            images.narrow(2, TOP, FACE).narrow(3, LEFT, FACE).adaptive_avg_pool2d([side, side]);
         normalise(&self.0.forward(&face))
     }
 

@@ -54,7 +54,9 @@ impl LinearEdit {
         }
         let misfit = |found: String| {
             Err(Error::request(
-                format!("`{name}` {found}, this generator's w has {width} numbers, its w+ {styles} of them"),
+                format!(
+                    "`{name}` {found}, this generator's w has {width} numbers, its w+ {styles} of them"
+                ),
                 "a direction belongs to the generator that it was found in, or one adapted from it",
             ))
         };
@@ -205,7 +207,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let g = generator();
-        let along = |shape: &[i64]| Direction::Along(Tensor::ones(shape, (Kind::Float, Device::Cpu)));
+        let along =
+            |shape: &[i64]| Direction::Along(Tensor::ones(shape, (Kind::Float, Device::Cpu)));
         let text = |e: Result<LinearEdit>| e.unwrap_err().to_string();
         assert!(text(LinearEdit::new("d", along(&[1, 512]), None, &g)).contains("[1, 512], this"));
         assert!(LinearEdit::new("d", along(&[18, 8]), None, &g).is_err());

@@ -117,8 +117,7 @@ impl<'a> Search<'a> {
             let identity = identity.filter(|_| settings.identity > 0.0);
             let codes = start.iter().map(|(id, t)| (*id, t.detach().copy())).collect();
             let adam = Adam::new(settings.lr, (0.9, 0.999));
-            let mut search =
-                Self { fixed, critic, identity: None, settings, start, codes, adam };
+            let mut search = Self { fixed, critic, identity: None, settings, start, codes, adam };
             let before = identity.map(|i| tch::no_grad(|| (i, i.features(&search.image()))));
             search.identity = before;
             Ok(search)

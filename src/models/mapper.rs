@@ -43,7 +43,8 @@ pub fn open_mapper(
     let file = checkpoint::open(path)?;
     let ours = file.metadata.get("format").is_some_and(|format| format == MAPPER_FORMAT);
     let wanted = |name: &str| -> Option<String> {
-        let name = name.strip_prefix("state_dict.").or(name.strip_prefix("state_dict/")).unwrap_or(name);
+        let name =
+            name.strip_prefix("state_dict.").or(name.strip_prefix("state_dict/")).unwrap_or(name);
         let name = name.strip_prefix("mapper.").unwrap_or(name);
         name.contains("_mapping.mapping.").then(|| name.to_owned())
     };

@@ -20,7 +20,8 @@ const PRECISIONS: [(Kind, &str, f64, f64, f64); 2] =
 fn mapper_file(prefix: &str, kind: Kind) -> TensorMap {
     let file = checkpoint::open(golden_path("mapper", "mapper.pt")).unwrap();
     let own = file.entries.iter().filter_map(|(name, entry)| {
-        let name = name.strip_prefix("state_dict.").or(name.strip_prefix("state_dict/")).unwrap_or(name);
+        let name =
+            name.strip_prefix("state_dict.").or(name.strip_prefix("state_dict/")).unwrap_or(name);
         Some((name.strip_prefix(prefix)?.to_owned(), entry.tensor().unwrap().to_kind(kind)))
     });
     own.collect()
@@ -137,9 +138,16 @@ fn rangers_steps_meet_the_original() {
 fn latent_optimisation_meets_the_original() {
     let want = golden("styleclip", "optimization.safetensors");
     let manifest: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(golden_path("styleclip", "manifest.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(golden_path("styleclip", "manifest.json")).unwrap())
+            .unwrap();
     let phrase = manifest["description"].as_str().unwrap();
-    let run = |kind: Kind, suffix: &str, prefix: &str, space: Space, l2: f64, rtol: f64, atol: f64| {
+    let run = |kind: Kind,
+               suffix: &str,
+               prefix: &str,
+               space: Space,
+               l2: f64,
+               rtol: f64,
+               atol: f64| {
         let (generator, _) =
             models::open_generator(golden_path("nada", "frozen.pt"), kind, Device::Cpu).unwrap();
         let (clip, _) =
@@ -163,9 +171,8 @@ fn latent_optimisation_meets_the_original() {
                 assert_close(&key, &search.image(), &want[&key], rtol * 10.0, atol * 10.0);
             }
             let report = search.step(step).unwrap();
-            let at = |name: &str| {
-                want[&format!("{prefix}.{name}{suffix}")].double_value(&[step as i64])
-            };
+            let at =
+                |name: &str| want[&format!("{prefix}.{name}{suffix}")].double_value(&[step as i64]);
             assert!((report.loss - at("loss")).abs() < rtol.max(1e-9) * at("loss").abs() + atol);
             assert!((report.clip - at("clip_loss")).abs() < rtol * at("clip_loss").abs() + atol);
             if let Some(codes) = search.w_plus() {
@@ -192,7 +199,8 @@ fn latent_optimisation_meets_the_original() {
 fn global_directions_meet_the_original() {
     let want = golden("styleclip", "global.safetensors");
     let manifest: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(golden_path("styleclip", "manifest.json")).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(golden_path("styleclip", "manifest.json")).unwrap())
+            .unwrap();
     let (generator, _) =
         models::open_generator(golden_path("nada", "frozen.pt"), Kind::Float, Device::Cpu).unwrap();
     let (clip, _) =
@@ -217,36 +225,40 @@ fn global_directions_meet_the_original() {
         });
         StyleCodes(codes.collect())
     };
-    let join = |codes: &StyleCodes| {
-        Tensor::cat(&codes.0.iter().map(|(_, c)| c).collect::<Vec<_>>(), 1)
-    };
+    let join =
+        |codes: &StyleCodes| Tensor::cat(&codes.0.iter().map(|(_, c)| c).collect::<Vec<_>>(), 1);
     let cases = manifest["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 4);
     for case in cases {
         let i = case["case"].as_i64().unwrap();
         let number = |key: &str| case[key].as_f64().unwrap();
-        let step = text_step(
-            &clip,
-            case["neutral"].as_str().unwrap(),
-            case["target"].as_str().unwrap(),
-        )
-        .unwrap();
+        let step =
+            text_step(&clip, case["neutral"].as_str().unwrap(), case["target"].as_str().unwrap())
+                .unwrap();
         let recorded = &want[&format!("case{i}.dt")];
         assert_close(&format!("case {i}: Δt"), &step.squeeze(), recorded, 1e-4, 2e-5);
         // With the recorded Δt: a channel at the threshold must not depend on the last digit.
         let relevance = responses.matmul(recorded);
-        let direction = GlobalDirection::new(
-            &relevance,
-            &statistics,
-            generator.config(),
-            number("beta"),
-        )
-        .unwrap();
+        let direction =
+            GlobalDirection::new(&relevance, &statistics, generator.config(), number("beta"))
+                .unwrap();
         assert_eq!(direction.note().kept as f64, number("num_channels"), "case {i}");
         let joined = Tensor::cat(&direction.steps().iter().map(|(_, s)| s).collect::<Vec<_>>(), 0);
-        assert_close(&format!("case {i}: δs"), &joined, &want[&format!("case{i}.boundary")], 1e-5, 1e-6);
+        assert_close(
+            &format!("case {i}: δs"),
+            &joined,
+            &want[&format!("case{i}.boundary")],
+            1e-5,
+            1e-6,
+        );
         let moved = direction.apply(&split(&want["s_codes"]), number("alpha")).unwrap();
-        assert_close(&format!("case {i}: codes"), &join(&moved), &want[&format!("case{i}.codes")], 1e-5, 1e-5);
+        assert_close(
+            &format!("case {i}: codes"),
+            &join(&moved),
+            &want[&format!("case{i}.codes")],
+            1e-5,
+            1e-5,
+        );
         if let Some(images) = want.get(&format!("case{i}.images")) {
             let got = generator.synthesis().forward_styles(&moved, Noise::Stored, None);
             assert_close(&format!("case {i}: images"), &got, images, 1e-4, 1e-4);

@@ -34,9 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // encoder's trunk.
     (
         "edit",
-        &[
-            "adapt", "clip", "config", "error", "evaluate", "invert", "rng", "stylegan2", "torch",
-        ],
+        &["adapt", "clip", "config", "error", "evaluate", "invert", "rng", "stylegan2", "torch"],
     ),
     // Texts become directions in the evaluation as they do in the training.
     ("evaluate", &["adapt", "clip", "error", "rng", "stylegan2", "torch"]),

@@ -18,6 +18,7 @@ mod detect;
 mod dialects;
 mod directions;
 mod edit_golden;
+mod edit_run;
 mod evaluate;
 mod export;
 mod fetch;

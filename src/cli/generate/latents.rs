@@ -46,7 +46,7 @@ pub(in crate::cli) enum Codes {
 
 impl Codes {
     /// How many images they make.
-    pub(super) fn count(&self) -> i64 {
+    pub(in crate::cli) fn count(&self) -> i64 {
         match self {
             Self::Seeded { count, .. } => *count,
             Self::Given { codes, .. } => codes.size()[0],
@@ -84,7 +84,11 @@ impl Codes {
 ///
 /// # Errors
 /// A file that cannot be read, holds no codes or several, has a shape that does not fit, or numbers that are none.
-pub(super) fn read(path: &Path, kind: Option<LatentKind>, config: &Config) -> Result<Codes> {
+pub(in crate::cli) fn read(
+    path: &Path,
+    kind: Option<LatentKind>,
+    config: &Config,
+) -> Result<Codes> {
     let file = checkpoint::open(path)?;
     let (name, entry) = choose(path, &file.entries, kind)?;
     if !matches!(entry.kind(), Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double) {

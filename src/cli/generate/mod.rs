@@ -322,7 +322,12 @@ fn write(
                 Pictures::Grid(_) => {
                     after.extend(to_rgb8(&images)?);
                     if let Some(twin) = twin {
-                        before.extend(to_rgb8(&sampler.images(&twin.generator, start, n, false)?)?);
+                        before.extend(to_rgb8(&sampler.images(
+                            &twin.generator,
+                            start,
+                            n,
+                            false,
+                        )?)?);
                     }
                 }
                 Pictures::Folder(folder) => {
@@ -387,5 +392,6 @@ fn grid(
         None => format!("seed {}", args.seed),
     };
     let mapper = args.mapper.describe().map_or(String::new(), |mapper| format!(" · {mapper}"));
-    grid.footer(format!("{} · {from} · truncation {}{mapper}", args.generator, sampler.psi)).render()
+    grid.footer(format!("{} · {from} · truncation {}{mapper}", args.generator, sampler.psi))
+        .render()
 }

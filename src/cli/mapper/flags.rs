@@ -17,7 +17,14 @@ pub(in crate::cli) struct MapperFlags {
     #[arg(long, value_name = "FILE|RUN", help_heading = "Images")]
     mapper: Option<PathBuf>,
     /// How far the mapper moves codes: 1 as it was trained, 0 not at all, at most 2
-    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "mapper", allow_negative_numbers = true, help_heading = "Images")]
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1.0,
+        requires = "mapper",
+        allow_negative_numbers = true,
+        help_heading = "Images"
+    )]
     mapper_strength: f64,
 }
 

@@ -117,8 +117,22 @@ pub(super) struct MapperArgs {
 
 /// What a run that continues takes from its folder.
 const STAYS: [&str; 16] = [
-    "run", "source", "target", "generator", "class", "clip", "judge", "arcface", "preset",
-    "config", "set", "batch", "levels", "strength", "seed", "out",
+    "run",
+    "source",
+    "target",
+    "generator",
+    "class",
+    "clip",
+    "judge",
+    "arcface",
+    "preset",
+    "config",
+    "set",
+    "batch",
+    "levels",
+    "strength",
+    "seed",
+    "out",
 ];
 
 /// Runs `nada mapper`.
@@ -131,11 +145,7 @@ pub(super) fn run_edit(args: &MapperArgs, printer: &Printer) -> anyhow::Result<(
     Ok(train_or_resume(args, settings::Purpose::Edit, printer)?)
 }
 
-fn train_or_resume(
-    args: &MapperArgs,
-    purpose: settings::Purpose,
-    printer: &Printer,
-) -> Result<()> {
+fn train_or_resume(args: &MapperArgs, purpose: settings::Purpose, printer: &Printer) -> Result<()> {
     match &args.resume {
         Some(folder) => resume(folder, args, printer),
         None => start(args, purpose, printer),
@@ -169,7 +179,8 @@ fn start(args: &MapperArgs, purpose: settings::Purpose, printer: &Printer) -> Re
 
 /// `runs/NAME-mapper` of a run, or of the target.
 fn name(args: &MapperArgs, config: &MapperConfig) -> String {
-    let of_run = args.run.as_ref().and_then(|run| Some(run.file_name()?.to_string_lossy().into_owned()));
+    let of_run =
+        args.run.as_ref().and_then(|run| Some(run.file_name()?.to_string_lossy().into_owned()));
     format!("{}-mapper", of_run.unwrap_or_else(|| slug(&config.target)))
 }
 

@@ -55,9 +55,7 @@ pub(super) fn prepare(
         let (clip, known) = open_clip(name, models_dir, &mut manifest, device)?;
         guides.extend(known.map(|known| (name.clone(), known)));
         let eye = match (config.parity, config.train.clip_resize) {
-            (Parity::Original, _) => {
-                Eye::styleclip(side, clip.resolution(), Kind::Float, device)?
-            }
+            (Parity::Original, _) => Eye::styleclip(side, clip.resolution(), Kind::Float, device)?,
             (_, ClipResize::Antialias) => Eye::clip(clip.resolution(), Resize::Antialias),
             (_, ClipResize::Legacy) => Eye::clip(clip.resolution(), Resize::Legacy),
         };

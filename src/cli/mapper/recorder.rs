@@ -91,8 +91,7 @@ impl Observer for Recorder<'_> {
     fn snapshot(&mut self, step: u64, training: &MapperTraining) -> Result<()> {
         self.metrics.sync()?;
         let keep = self.config.output.keep_snapshots;
-        let file =
-            self.folder.save_snapshot(step, &training.state(), &[], self.config, keep)?;
+        let file = self.folder.save_snapshot(step, &training.state(), &[], self.config, keep)?;
         self.progress.say(&format!("snapshot {}", file.display()));
         self.clock = Instant::now();
         Ok(())

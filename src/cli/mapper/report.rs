@@ -76,10 +76,13 @@ pub(super) fn judge(
 ) -> Result<Report> {
     let config = prepared.training.config();
     let generator = prepared.training.generator();
-    let mappers: Vec<(String, &LevelsMapper, f64)> =
-        std::iter::once(("with the mapper".to_owned(), prepared.training.mapper(), config.strength))
-            .chain(others.iter().map(|o| (o.name.clone(), &o.stored.mapper, o.stored.strength)))
-            .collect();
+    let mappers: Vec<(String, &LevelsMapper, f64)> = std::iter::once((
+        "with the mapper".to_owned(),
+        prepared.training.mapper(),
+        config.strength,
+    ))
+    .chain(others.iter().map(|o| (o.name.clone(), &o.stored.mapper, o.stored.strength)))
+    .collect();
     let variants = 1 + mappers.len();
     let fixed = generator.synthesis().fixed();
     let images = |codes: &Tensor, variant: usize| {
@@ -148,9 +151,18 @@ impl Report {
     /// For people.
     pub(super) fn table(&self) -> String {
         let mut rows = vec![
-            ["", "leak rate", "target", "norm drift", "|norm drift|", "CLIP diversity", "pixel diversity", "likeness"]
-                .map(str::to_owned)
-                .to_vec(),
+            [
+                "",
+                "leak rate",
+                "target",
+                "norm drift",
+                "|norm drift|",
+                "CLIP diversity",
+                "pixel diversity",
+                "likeness",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
         ];
         for (name, f) in &self.rows {
             rows.push(vec![

@@ -2,8 +2,8 @@
 
 use super::MapperArgs;
 use crate::builtin;
-use crate::config::layering::Layers;
 use crate::config::MapperConfig;
+use crate::config::layering::Layers;
 use crate::error::{Error, IoContext, Result};
 use crate::run_dir::RunDir;
 use serde_yaml::Value;

@@ -1,7 +1,7 @@
 //! What every channel does to CLIP's features: the measurement behind `fs3.npy`, in batches and in pieces.
 
-use super::statistics::{Statistics, sampled_styles};
 use super::layout;
+use super::statistics::{Statistics, sampled_styles};
 use crate::clip::{Clip, Preprocess, Resize, normalise};
 use crate::error::{Error, Result};
 use crate::stylegan2::{Generator, LayerId, Noise, Synthesis};
@@ -122,9 +122,7 @@ impl<'a> Measurement<'a> {
         let sums =
             views.iter().map(|v| Tensor::zeros([channels, v.clip.embed_dim()], options)).collect();
         let fixed = generator.synthesis().fixed();
-        Ok(Self {
-            generator, fixed, statistics, views, settings, layers, pieces, next: 0, sums,
-        })
+        Ok(Self { generator, fixed, statistics, views, settings, layers, pieces, next: 0, sums })
     }
 
     /// How far it is.
@@ -244,10 +242,9 @@ impl<'a> Measurement<'a> {
         let next = next.map(|t| t.int64_value(&[0]));
         let sums: Vec<Option<&Tensor>> =
             (0..self.sums.len()).map(|i| state.get(&format!("sums/{i}"))).collect();
-        let fits = sums
-            .iter()
-            .zip(&self.sums)
-            .all(|(new, old)| new.is_some_and(|n| n.size() == old.size() && n.kind() == old.kind()));
+        let fits = sums.iter().zip(&self.sums).all(|(new, old)| {
+            new.is_some_and(|n| n.size() == old.size() && n.kind() == old.kind())
+        });
         match next {
             Some(next) if fits && (0..=self.pieces.len() as i64).contains(&next) => {
                 self.next = next as usize;

@@ -39,7 +39,8 @@ impl Statistics {
             catch("measuring style codes", || {
                 for (i, (_, code)) in codes.0.iter().enumerate() {
                     let code = code.to_kind(Kind::Double);
-                    let over = |t: &Tensor| t.sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
+                    let over =
+                        |t: &Tensor| t.sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
                     let (sum, square) = (over(&code), over(&code.square()));
                     match sums.get_mut(i) {
                         Some((a, b)) => {

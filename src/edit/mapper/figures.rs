@@ -140,7 +140,8 @@ pub fn leaks(witnesses: &[Witness], seen: &Testimony) -> Result<Vec<f64>> {
             zero_shot::probabilities(&normalise(f), &w.texts, w.clip.logit_scale()).select(1, 0)
         });
         let sum = each.reduce(|a, b| a + b);
-        let mean = sum.map(|s| (s / witnesses.len() as f64).to_device(tch::Device::Cpu).contiguous());
+        let mean =
+            sum.map(|s| (s / witnesses.len() as f64).to_device(tch::Device::Cpu).contiguous());
         Ok(mean.and_then(|m| Vec::<f64>::try_from(m).ok()).unwrap_or_default())
     })
 }

@@ -105,7 +105,10 @@ impl LevelsMapper {
             for (name, shape) in level_shapes(level, width) {
                 let weight = match shape.len() {
                     1 => Tensor::zeros(&shape, (kind, device)),
-                    _ => rng::stream(seed, 0, &format!("mapper {name}")).normal(&shape, kind, device) / LR_MUL,
+                    _ => {
+                        rng::stream(seed, 0, &format!("mapper {name}")).normal(&shape, kind, device)
+                            / LR_MUL
+                    }
                 };
                 params.insert(name, weight);
             }
@@ -274,9 +277,8 @@ mod tests {
         assert_eq!(ends(6), [(0, 4), (4, 6), (6, 6)]);
         assert_eq!(ends(4), [(0, 4), (4, 4), (4, 4)]);
         for styles in 4..19 {
-            let mapper = LevelsMapper::random(
-                Levels::default(), (styles, 8), Normalise::Width, 0, OPTIONS,
-            );
+            let mapper =
+                LevelsMapper::random(Levels::default(), (styles, 8), Normalise::Width, 0, OPTIONS);
             let codes = Tensor::ones([2, styles, 8], OPTIONS);
             assert_eq!(mapper.forward(&codes).size(), codes.size());
         }
@@ -286,9 +288,8 @@ mod tests {
     fn across_layers_only_the_signs_of_a_code_from_z_are_seen() {
         let w = rng::stream(0, 0, "w").normal(&[1, 1, 8], Kind::Double, Device::Cpu);
         let codes = w.expand([1, 6, 8], false);
-        let mapper = |normalise| {
-            LevelsMapper::random(Levels::default(), (6, 8), normalise, 0, OPTIONS)
-        };
+        let mapper =
+            |normalise| LevelsMapper::random(Levels::default(), (6, 8), normalise, 0, OPTIONS);
         let seen = mapper(Normalise::Layers).normalised(&codes.narrow(1, 0, 4));
         assert!((seen.abs() - 1.0).abs().max().double_value(&[]) < 1e-4);
         let seen = mapper(Normalise::Width).normalised(&codes.narrow(1, 0, 4));
@@ -304,15 +305,13 @@ mod tests {
         assert_eq!(change.narrow(1, 4, 4).abs().max().double_value(&[]), 0.0);
         assert!(change.narrow(1, 0, 4).abs().min().double_value(&[]) > 0.0);
         assert!(change.narrow(1, 8, 2).abs().min().double_value(&[]) > 0.0);
-        let again =
-            LevelsMapper::from_tensors(mapper.params(), (10, 8), Normalise::Width).unwrap();
+        let again = LevelsMapper::from_tensors(mapper.params(), (10, 8), Normalise::Width).unwrap();
         assert_eq!(again.forward(&codes), change);
     }
 
     #[test]
     fn another_width_or_another_network_is_refused() {
-        let mapper =
-            LevelsMapper::random(Levels::default(), (10, 8), Normalise::Width, 0, OPTIONS);
+        let mapper = LevelsMapper::random(Levels::default(), (10, 8), Normalise::Width, 0, OPTIONS);
         let refused = |tensors: &TensorMap| {
             LevelsMapper::from_tensors(tensors, (10, 16), Normalise::Width).unwrap_err().to_string()
         };

@@ -96,8 +96,7 @@ impl MapperTraining {
         };
         let shape = (generator.config().num_styles(), generator.config().style_dim);
         let options = (generator.kind(), generator.device());
-        let mapper =
-            LevelsMapper::random(config.levels, shape, normalise, config.seed, options);
+        let mapper = LevelsMapper::random(config.levels, shape, normalise, config.seed, options);
         Self::with_mapper(generator, mapper, critic, identity, config)
     }
 
@@ -201,7 +200,8 @@ impl MapperTraining {
             let after = self.fixed.forward(&moved, Noise::Stored);
             let draw = (augment.copies > 0)
                 .then(|| Draw::new(augment, &after, &mut rng::stream(*seed, step, "augment")));
-            let shown = |x: &Tensor| draw.as_ref().map_or_else(|| x.shallow_clone(), |d| d.apply(x));
+            let shown =
+                |x: &Tensor| draw.as_ref().map_or_else(|| x.shallow_clone(), |d| d.apply(x));
             let seen = self.critic.see(&shown(&after));
             let mut terms = vec![(MapperTerm::Clip, self.critic.distance(&seen))];
             if weights.norm > 0.0 || self.identity.is_some() {
@@ -289,7 +289,9 @@ impl MapperTraining {
         }
         let own: TensorMap = state
             .iter()
-            .filter_map(|(n, t)| Some((n.strip_prefix("optimiser/")?.to_owned(), t.shallow_clone())))
+            .filter_map(|(n, t)| {
+                Some((n.strip_prefix("optimiser/")?.to_owned(), t.shallow_clone()))
+            })
             .collect();
         match &mut self.optimiser {
             Optimiser::Ranger(ranger) => ranger.restore(&own, params),
