@@ -152,7 +152,7 @@ impl<'a> Search<'a> {
             if l2 > 0.0 {
                 for &i in &moved {
                     let change: Tensor = &self.start[i].1 - &self.codes[i].1;
-                    total = total + change.square().sum(change.kind()) * l2;
+                    total += change.square().sum(change.kind()) * l2;
                 }
             }
             if let Some((identity, before)) = &self.identity {

@@ -197,7 +197,7 @@ pub(super) fn run(args: &OptimiseArgs, printer: &Printer) -> Result<()> {
     };
     let (loss, clip) = (ends(|r| r.loss), ends(|r| r.clip));
     let figures = json!({ "codes": codes_file, "loss": loss, "clip": clip, "steps": args.steps });
-    atomic::write(&file("report.json"), format!("{figures}\n"))?;
+    atomic::write(file("report.json"), format!("{figures}\n"))?;
     printer.info(&format!(
         "distance to the phrase {:.3} → {:.3} in {}; look at {}",
         clip[0],

@@ -188,7 +188,7 @@ impl Report {
 
     /// `report.json` and `sheet.png`.
     pub(super) fn write(&self, folder: &RunDir, config: &MapperConfig) -> Result<()> {
-        atomic::write(&folder.path().join("report.json"), format!("{}\n", self.json()))?;
+        atomic::write(folder.path().join("report.json"), format!("{}\n", self.json()))?;
         let mut grid = Grid::new()
             .title(format!("{}: the codes that look most like {}", config.target, config.source))
             .labels(Labels::Column);
