@@ -148,17 +148,18 @@ impl<'a> Search<'a> {
             };
             // Summed over the batch, so that no image depends on its neighbours.
             let clip = self.critic.distance(&self.critic.see(&shown)) * batch;
-            let mut total = clip.shallow_clone();
+            let mut terms = vec![clip.shallow_clone()];
             if l2 > 0.0 {
-                for &i in &moved {
+                terms.extend(moved.iter().map(|&i| {
                     let change: Tensor = &self.start[i].1 - &self.codes[i].1;
-                    total += change.square().sum(change.kind()) * l2;
-                }
+                    change.square().sum(change.kind()) * l2
+                }));
             }
             if let Some((identity, before)) = &self.identity {
                 let distance = identity.distance(before, &identity.features(&images));
-                total += distance * (batch * identity_weight);
+                terms.push(distance * (batch * identity_weight));
             }
+            let total = terms.into_iter().reduce(|a, b| a + b).expect("there is a first term");
             let wanted: Vec<&Tensor> = moved.iter().map(|&i| &self.codes[i].1).collect();
             let grads = Tensor::run_backward(&[&total], &wanted, false, false);
             self.adam.set_lr(lr);

@@ -17,6 +17,7 @@ mod convert;
 mod detect;
 mod dialects;
 mod directions;
+mod edit_channels;
 mod edit_golden;
 mod edit_run;
 mod evaluate;
