@@ -16,6 +16,13 @@ const PRESETS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/presets.rs"
 
 /// The generator that is meant when none is named.
 pub const GENERATOR: &str = "faces128";
+/// `presets/mapper/*.yaml`: settings of `nada mapper` and `nada edit mapper`.
+const MAPPER_PRESETS: [(&str, &str); 4] = [
+    ("default", include_str!("../presets/mapper/default.yaml")),
+    ("edit", include_str!("../presets/mapper/edit.yaml")),
+    ("reference", include_str!("../presets/mapper/reference.yaml")),
+    ("styleclip", include_str!("../presets/mapper/styleclip.yaml")),
+];
 
 /// The file that tells a folder of shipped models from any other called `checkpoints`.
 const SIGN: &str = "faces128.safetensors";
@@ -48,6 +55,21 @@ const OPENAI_CLIP: [(&str, &str, Option<&str>); 9] = [
 /// Every preset with its YAML text.
 pub fn presets() -> Vec<(&'static str, &'static str)> {
     PRESETS.to_vec()
+}
+
+/// The YAML text of a preset of `nada mapper`.
+///
+/// # Errors
+/// As [`preset`].
+pub fn mapper_preset(name: &str) -> Result<&'static str> {
+    if let Some((_, text)) = MAPPER_PRESETS.iter().find(|(known, _)| *known == name) {
+        return Ok(text);
+    }
+    let names = || MAPPER_PRESETS.iter().map(|(name, _)| *name);
+    Err(Error::request(
+        format!("there is no preset `{name}` of a mapper{}", did_you_mean(name, names())),
+        format!("the presets of a mapper are {}", quoted(names())),
+    ))
 }
 
 /// The YAML text of a preset.

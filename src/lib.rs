@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod clip;
 pub mod config;
+pub mod edit;
 pub mod error;
 pub mod evaluate;
 pub mod export;

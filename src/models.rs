@@ -9,20 +9,24 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 use token_table::TokenTable;
 
+mod channels;
 mod clip_traits;
 mod directions;
 mod files;
 mod generator;
 mod inversion;
+mod mapper;
 mod token_table;
 
+pub use channels::{ChannelWitness, Channels, open_channels, open_original_channels};
 pub use directions::{Directions, open_directions};
 pub use files::GeneratorFiles;
 pub use generator::{
     StoredGenerator, class_of, generator_config, generator_metadata, open_generator,
     open_generator_of_class, read_generator,
 };
-pub use inversion::{open_detector, open_encoder, open_lpips};
+pub use inversion::{open_arcface, open_detector, open_encoder, open_lpips};
+pub use mapper::{MAPPER_FORMAT, StoredMapper, open_mapper};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";

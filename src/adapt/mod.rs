@@ -13,6 +13,7 @@ pub mod layer_choice;
 pub mod losses;
 pub mod optim;
 pub mod patches;
+pub mod ranger;
 pub mod trainer;
 
 pub use adaptation::{Adaptation, Pair, StepReport};

@@ -37,7 +37,7 @@ impl Adam {
         Self::new(lr * ratio, (0f64.powf(ratio), 0.99f64.powf(ratio)))
     }
 
-    /// Another learning rate from the next update on.
+    /// The learning rate of the updates to come, for schedules.
     pub fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
     }

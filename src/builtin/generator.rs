@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(resolve(file.to_str().unwrap()).unwrap(), file.into());
 
         let run = RunDir::create(folder.path().join("runs/a")).unwrap();
-        run.write_config(&Default::default(), &Manifest::new()).unwrap();
+        run.write_config(&crate::config::Config::default(), &Manifest::new()).unwrap();
         let asked = run.path().to_str().unwrap();
         let message = text(&resolve(asked).unwrap_err());
         assert!(message.contains("has not finished") && message.contains("--resume"), "{message}");

@@ -7,6 +7,7 @@ mod adapt;
 mod animate;
 mod compare;
 mod convert;
+mod edit;
 mod evaluate;
 mod export;
 mod fetch;
@@ -14,6 +15,7 @@ mod generate;
 mod inspect;
 mod invert;
 mod inverting;
+mod mapper;
 mod outputs;
 mod photos;
 mod presets;
@@ -62,6 +64,10 @@ struct GlobalArgs {
 enum Command {
     /// Move a generator into a new domain, given by two phrases or by images
     Adapt(Box<adapt::AdaptArgs>),
+    /// Fit a latent mapper to a generator that still makes some images of its old domain
+    Mapper(Box<mapper::MapperArgs>),
+    /// Edit images by text or along known directions, in the source domain or an adapted one
+    Edit(Box<edit::EditArgs>),
     /// Make images with a generator or a finished run
     Generate(Box<generate::GenerateArgs>),
     /// Bring photos into a generator: the codes from which it makes them again
@@ -107,6 +113,8 @@ pub fn main() -> ExitCode {
     let printer = Printer::new(cli.global.quiet, cli.global.verbose);
     let outcome = match cli.command {
         Command::Adapt(args) => adapt::run(*args, &printer),
+        Command::Mapper(args) => mapper::run(&args, &printer),
+        Command::Edit(args) => edit::run(&args, &printer),
         Command::Generate(args) => generate::run(&args, &printer),
         Command::Invert(args) => invert::run(&args, &printer),
         Command::Translate(args) => translate::run(&args, &printer),

@@ -46,20 +46,24 @@ impl Progress {
 
     /// A step is done.
     pub(super) fn step(&mut self, report: &StepReport, layers: usize) {
-        let smoothed = match self.smoothed {
-            Some(old) => old + SMOOTHING * (report.loss - old),
-            None => report.loss,
-        };
-        self.smoothed = Some(smoothed);
-        let done = report.step + 1;
-        let per_step = self.started.elapsed().as_secs_f64() / (done - self.first).max(1) as f64;
         let chosen: Vec<String> = report.layers.iter().map(ToString::to_string).collect();
         let chosen = if chosen.len() > 4 {
             format!("{} of {layers} layers", chosen.len())
         } else {
             chosen.join(" ")
         };
-        let message = format!("loss {smoothed:.4}  {chosen}  {per_step:.2} s/step");
+        self.note(report.step + 1, report.loss, &chosen);
+    }
+
+    /// `done` steps are done, the last with this loss; `about` says what else there is to say.
+    pub(super) fn note(&mut self, done: u64, loss: f64, about: &str) {
+        let smoothed = match self.smoothed {
+            Some(old) => old + SMOOTHING * (loss - old),
+            None => loss,
+        };
+        self.smoothed = Some(smoothed);
+        let per_step = self.started.elapsed().as_secs_f64() / (done - self.first).max(1) as f64;
+        let message = format!("loss {smoothed:.4}  {about}  {per_step:.2} s/step");
         self.bar.set_position(done);
         self.bar.set_message(message.clone());
         let due = self.printer.verbose

@@ -2,31 +2,38 @@
 
 use super::Config;
 use crate::error::{Error, Result, near_names};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
-/// Configuration under construction: a tree of values and, for each leaf, who set it.
+/// The configuration of an adaptation under construction.
+pub type Layered = Layers<Config>;
+
+/// A configuration `C` under construction: a tree of values and, for each leaf, who set it.
 #[derive(Debug)]
-pub struct Layered {
+pub struct Layers<C> {
     tree: Value,
     origins: BTreeMap<String, String>,
+    schema: PhantomData<C>,
 }
 
-impl Default for Layered {
+impl<C: Default + Serialize> Default for Layers<C> {
     fn default() -> Self {
-        let tree = serde_yaml::to_value(Config::default()).expect("the defaults are plain data");
-        Self { tree, origins: BTreeMap::new() }
+        let tree = serde_yaml::to_value(C::default()).expect("the defaults are plain data");
+        Self { tree, origins: BTreeMap::new(), schema: PhantomData }
     }
 }
 
-impl Layered {
+impl<C: DeserializeOwned> Layers<C> {
     /// Lays a YAML text over what is there. `origin` is how messages and `--print-config` call it.
     ///
     /// # Errors
     /// [`Error::Config`] for unknown keys (near names offered) and wrong types, with line and column.
     pub fn overlay_yaml(&mut self, text: &str, origin: &str) -> Result<()> {
         // Read once as the whole schema: this alone knows lines and columns.
-        serde_yaml::from_str::<Config>(text).map_err(|e| yaml_error(origin, &e))?;
+        serde_yaml::from_str::<C>(text).map_err(|e| yaml_error(origin, &e))?;
         let value: Value = serde_yaml::from_str(text).map_err(|e| yaml_error(origin, &e))?;
         self.merge(value, origin);
         Ok(())
@@ -48,7 +55,7 @@ impl Layered {
     ///
     /// # Errors
     /// [`Error::Config`] when a value has the wrong type.
-    pub fn resolve(&self) -> Result<Config> {
+    pub fn resolve(&self) -> Result<C> {
         serde_yaml::from_value(self.tree.clone()).map_err(|e| yaml_error("the configuration", &e))
     }
 

@@ -4,7 +4,10 @@
 //! The defaults are the paper's and its authors' (reference §1), the shipped presets say why they differ.
 
 pub mod layering;
+mod mapper;
 mod validate;
+
+pub use mapper::{Levels, MapperConfig, MapperLosses, MapperTrain, OptimiserKind, RunKind};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -11,6 +11,7 @@
 //! yuval-alaluf/restyle-encoder, eladrich/pixel2style2pixel and omertov/encoder4editing; goldens hold the agreement.
 
 pub mod align;
+mod arcface;
 mod config;
 mod cut;
 pub mod detect;
@@ -26,6 +27,7 @@ mod restyle;
 mod styles;
 mod trunk;
 
+pub use arcface::ArcFace;
 pub use config::{Config, Facts, Flavour};
 pub use cut::Cut;
 pub use detect::{Detector, Face};

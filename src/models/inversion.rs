@@ -3,7 +3,7 @@
 use super::{Origin, in_file, shapes};
 use crate::checkpoint::{self, Named};
 use crate::error::Result;
-use crate::invert::{self, Detector, Encoder, Lpips};
+use crate::invert::{self, ArcFace, Detector, Encoder, Lpips};
 use crate::torch::{ShapeMap, catch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,4 +61,21 @@ pub fn open_lpips(paths: &[PathBuf], kind: Kind, device: Device) -> Result<Lpips
         checkpoint::fill(&what, &needed, &ShapeMap::new(), &named, kind, device)
     })?;
     Lpips::new(&tensors).map_err(|e| in_file(e, &origin))
+}
+
+/// Reads the face recogniser of the identity loss, `model_ir_se50.pth`.
+///
+/// # Errors
+/// As [`super::open_generator`].
+pub fn open_arcface(path: &Path, device: Device) -> Result<(ArcFace, Origin)> {
+    let file = checkpoint::open(path)?;
+    let named =
+        Named { entries: file.entries, metadata: file.metadata, origin: path.to_path_buf() };
+    let needed = ArcFace::shapes(&shapes(&named)).map_err(|e| in_file(e, path))?;
+    let what = format!("`{}` is no complete ArcFace network", path.display());
+    let (tensors, report) = catch("reading ArcFace", || {
+        checkpoint::fill(&what, &needed, &ShapeMap::new(), &named, Kind::Float, device)
+    })?;
+    let network = ArcFace::new(&tensors).map_err(|e| in_file(e, path))?;
+    Ok((network, Origin::new(path, named.metadata, report)?))
 }

@@ -6,9 +6,10 @@
 use super::RunDir;
 use crate::atomic;
 use crate::checkpoint;
-use crate::config::Config;
+use crate::config::{Config, MapperConfig};
 use crate::error::{Error, IoContext, Result};
 use crate::torch::LIBTORCH_VERSION;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 use sha2::{Digest, Sha256};
@@ -95,19 +96,69 @@ impl Weights {
     }
 }
 
+/// The configuration of a kind of run.
+pub trait Recorded: Clone + Serialize + DeserializeOwned {
+    /// The command that makes and continues such runs.
+    const COMMAND: &'static str;
+    /// The value of the key `run` in the file, by which the kinds are told apart; adaptations have no such key.
+    const KIND: Option<&'static str>;
+
+    /// With everything reset that may change when a run continues: its length, outputs, device and threads.
+    #[must_use]
+    fn decisive(&self) -> Self;
+}
+
+impl Recorded for Config {
+    const COMMAND: &'static str = "adapt";
+    const KIND: Option<&'static str> = None;
+
+    fn decisive(&self) -> Self {
+        let free = Self::default();
+        let mut config = self.clone();
+        config.train.iterations = free.train.iterations;
+        Self {
+            about: free.about,
+            output: free.output,
+            device: free.device,
+            threads: free.threads,
+            ..config
+        }
+    }
+}
+
+impl Recorded for MapperConfig {
+    const COMMAND: &'static str = "mapper";
+    const KIND: Option<&'static str> = Some("mapper");
+
+    fn decisive(&self) -> Self {
+        let free = Self::default();
+        let mut config = self.clone();
+        config.train.iterations = free.train.iterations;
+        Self {
+            about: free.about,
+            judge: free.judge,
+            output: free.output,
+            device: free.device,
+            threads: free.threads,
+            ..config
+        }
+    }
+}
+
 impl RunDir {
     /// Writes `config.yaml`: once at the start, and again when a resumed run changes what may be changed.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_config(&self, config: &Config, manifest: &Manifest) -> Result<()> {
+    pub fn write_config<C: Recorded>(&self, config: &C, manifest: &Manifest) -> Result<()> {
         let path = self.config_file();
         let yaml = |text: serde_yaml::Result<String>| text.map_err(|e| Error::file(&path, e));
         let mut text = format!(
             "# A run of nada: what was asked for, every default made explicit.\n\
-             # Continue it:      nada adapt --resume DIR          (DIR: this folder)\n\
-             # Repeat it:        nada adapt --config config.yaml --out ANOTHER\n\
-             # Lines marked {MARK} record what it was made with. nada reads them back; changing them changes nothing.\n"
+             # Continue it:      nada {command} --resume DIR          (DIR: this folder)\n\
+             # Repeat it:        nada {command} --config config.yaml --out ANOTHER\n\
+             # Lines marked {MARK} record what it was made with. nada reads them back; changing them changes nothing.\n",
+            command = C::COMMAND
         );
         for line in yaml(serde_yaml::to_string(manifest))?.lines() {
             text.push_str(format!("{MARK} {line}").trim_end());
@@ -118,11 +169,20 @@ impl RunDir {
         atomic::write(&path, text)
     }
 
+    /// Reads `config.yaml` of an adaptation back.
+    ///
+    /// # Errors
+    /// As [`RunDir::read_config_of`].
+    pub fn read_config(&self) -> Result<(Config, Manifest)> {
+        self.read_config_of()
+    }
+
     /// Reads `config.yaml` back.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::File`] with line and column when it was damaged.
-    pub fn read_config(&self) -> Result<(Config, Manifest)> {
+    /// [`Error::Io`]; [`Error::Request`] for a run of another kind; [`Error::File`] with line and column when it was
+    /// damaged.
+    pub fn read_config_of<C: Recorded>(&self) -> Result<(C, Manifest)> {
         read(&self.config_file())
     }
 }
@@ -130,9 +190,22 @@ impl RunDir {
 /// The configuration and manifest in a `config.yaml`.
 ///
 /// # Errors
-/// As [`RunDir::read_config`].
-pub fn read(path: &Path) -> Result<(Config, Manifest)> {
+/// As [`RunDir::read_config_of`].
+pub fn read<C: Recorded>(path: &Path) -> Result<(C, Manifest)> {
     let text = std::fs::read_to_string(path).while_doing("read", path)?;
+    let kind = serde_yaml::from_str::<Value>(&text).ok();
+    let kind = kind.as_ref().and_then(|file| file.get("run")?.as_str());
+    if kind != C::KIND && (kind.is_none() || kind == MapperConfig::KIND) {
+        let name = path.parent().unwrap_or(path).display();
+        let [found, wanted] = [kind, C::KIND].map(|kind| match kind {
+            Some(_) => "a mapper",
+            None => "an adaptation",
+        });
+        return Err(Error::request(
+            format!("`{name}` is the run of {found}, that of {wanted} is needed"),
+            format!("runs of `nada {}` can be used here", C::COMMAND),
+        ));
+    }
     let config = serde_yaml::from_str(&text).map_err(|e| Error::file(path, e))?;
     let marked: Vec<&str> = text
         .lines()
@@ -150,29 +223,14 @@ pub fn read(path: &Path) -> Result<(Config, Manifest)> {
     Ok((config, manifest))
 }
 
-/// What must stay the same when a run continues: everything that decides its numbers. Length, outputs, device and
-/// threads may change.
-fn decisive(config: &Config) -> Config {
-    let free = Config::default();
-    let mut config = config.clone();
-    config.train.iterations = free.train.iterations;
-    Config {
-        about: free.about,
-        output: free.output,
-        device: free.device,
-        threads: free.threads,
-        ..config
-    }
-}
-
 /// Whether a run made with `saved` may continue with `wanted`.
 ///
 /// # Errors
 /// [`Error::Config`] that lists every key that differs and may not.
-pub fn check_resumable(saved: &Config, wanted: &Config) -> Result<()> {
+pub fn check_resumable<C: Recorded>(saved: &C, wanted: &C) -> Result<()> {
     let (mut before, mut now) = (Vec::new(), Vec::new());
     for (config, leaves) in [(saved, &mut before), (wanted, &mut now)] {
-        let tree = serde_yaml::to_value(decisive(config))
+        let tree = serde_yaml::to_value(config.decisive())
             .map_err(|e| Error::request(e.to_string(), "use paths that are valid UTF-8"))?;
         flatten("", &tree, leaves);
     }
@@ -206,9 +264,9 @@ fn flatten(path: &str, value: &Value, leaves: &mut Vec<(String, String)>) {
 }
 
 /// SHA-256 of all that may not change when a run continues.
-pub fn config_hash(config: &Config) -> String {
+pub fn config_hash<C: Recorded>(config: &C) -> String {
     let mut leaves = Vec::new();
-    let tree = serde_yaml::to_value(decisive(config)).unwrap_or_default();
+    let tree = serde_yaml::to_value(config.decisive()).unwrap_or_default();
     flatten("", &tree, &mut leaves);
     let mut hasher = Sha256::new();
     for (key, value) in leaves {

@@ -22,7 +22,7 @@ pub mod result;
 pub mod snapshots;
 
 pub use clock::rfc3339;
-pub use config_file::{Manifest, Weights, check_resumable, config_hash};
+pub use config_file::{Manifest, Recorded, Weights, check_resumable, config_hash};
 pub use metrics::{MetricsWriter, Record};
 pub use result::ResultInfo;
 pub use snapshots::{Latest, Snapshot};
@@ -175,6 +175,11 @@ impl RunDir {
     /// `delta.safetensors`, what differs from the start generator.
     pub fn delta_file(&self) -> PathBuf {
         self.path.join("delta.safetensors")
+    }
+
+    /// `mapper.safetensors`, the result of the run of a mapper.
+    pub fn mapper_file(&self) -> PathBuf {
+        self.path.join("mapper.safetensors")
     }
 
     /// Whether there is a result. It is the last of the weights to be written.

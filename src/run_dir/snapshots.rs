@@ -1,8 +1,7 @@
 //! `snapshots/000050.safetensors`: what a run needs to go on after 50 updates.
 
-use super::{RunDir, config_hash};
+use super::{Recorded, RunDir, config_hash};
 use crate::checkpoint::{self, save_safetensors};
-use crate::config::Config;
 use crate::error::{Error, IoContext, Result};
 use crate::stylegan2::LayerId;
 use crate::torch::{self, TensorMap};
@@ -42,7 +41,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::File`] when it does not.
-    pub fn check_config(&self, config: &Config) -> Result<()> {
+    pub fn check_config<C: Recorded>(&self, config: &C) -> Result<()> {
         if self.config == config_hash(config) {
             return Ok(());
         }
@@ -61,12 +60,12 @@ impl RunDir {
     ///
     /// # Errors
     /// [`Error::Io`] that names the path, and the bytes needed when the disk is full; earlier snapshots stay then.
-    pub fn save_snapshot(
+    pub fn save_snapshot<C: Recorded>(
         &self,
         step: u64,
         state: &TensorMap,
         layers: &[LayerId],
-        config: &Config,
+        config: &C,
         keep: usize,
     ) -> Result<PathBuf> {
         let folder = self.snapshots_dir();

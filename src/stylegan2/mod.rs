@@ -20,7 +20,7 @@ pub use latent::Latent;
 pub use layer::LayerId;
 pub use mapping::Mapping;
 pub use morph::Morph;
-pub use synthesis::{Noise, StyleCodes, Synthesis, Tap};
+pub use synthesis::{Noise, Partway, StyleCodes, Synthesis, Tap};
 
 use crate::error::{Error, Result};
 use crate::rng;

@@ -214,34 +214,86 @@ impl Synthesis {
 
     /// From style codes (StyleSpace) to an image; `tap` sees the output of every layer.
     pub fn forward_styles(&self, codes: &StyleCodes, noise: Noise<'_>, mut tap: Tap<'_>) -> Tensor {
-        let batch = codes.0[0].1.size()[0];
-        let mut x = self.constant.expand([batch, -1, -1, -1], false);
+        let mut way = self.begin(codes.0[0].1.size()[0]);
+        show(&mut tap, || "input".into(), || way.features.shallow_clone());
+        for (_, style) in &codes.0 {
+            self.advance(&mut way, style, noise, &mut tap);
+        }
+        way.image.expect("a generator has at least one ToRGB")
+    }
+
+    /// What there is before layer `layer` (in the order of [`StyleCodes`]) runs, for many continuations from there.
+    pub fn partway(&self, codes: &StyleCodes, layer: usize, noise: Noise<'_>) -> Partway {
+        let mut way = self.begin(codes.0[0].1.size()[0]);
+        for (_, style) in &codes.0[..layer] {
+            self.advance(&mut way, style, noise, &mut None);
+        }
+        way
+    }
+
+    /// Goes on from [`Synthesis::partway`] with the style codes of the remaining layers, `[N, C]` each, to the image.
+    ///
+    /// # Panics
+    /// When `rest` has more or fewer codes than layers remain.
+    pub fn resume(&self, mut way: Partway, rest: &[Tensor], noise: Noise<'_>) -> Tensor {
+        assert_eq!(way.layer + rest.len(), self.layers.len(), "a code for each remaining layer");
+        for style in rest {
+            self.advance(&mut way, style, noise, &mut None);
+        }
+        way.image.expect("a generator has at least one ToRGB")
+    }
+
+    fn begin(&self, batch: i64) -> Partway {
+        let mut features = self.constant.expand([batch, -1, -1, -1], false);
         if self.channels_last {
-            x = ops::channels_last(&x);
+            features = ops::channels_last(&features);
         }
-        show(&mut tap, || "input".into(), || x.shallow_clone());
-        let mut image: Option<Tensor> = None;
-        let mut next_noise = 0;
-        for (layer, (_, style)) in self.layers.iter().zip(&codes.0) {
-            if layer.id.is_to_rgb() {
-                let rgb = layer.rgb(&x, style, &mut tap);
-                let sum = match image {
-                    Some(smaller) => ops::upsample_rgb(&smaller) + rgb,
-                    None => rgb,
-                };
-                show(&mut tap, || layer.id.to_string(), || sum.shallow_clone());
-                image = Some(sum);
-            } else {
-                let map = match noise {
-                    Noise::Stored => self.noises.get(next_noise),
-                    Noise::Maps(maps) => maps.get(next_noise),
-                    Noise::None => None,
-                };
-                next_noise += 1;
-                x = layer.conv(&x, style, map, &mut tap);
-                show(&mut tap, || layer.id.to_string(), || x.shallow_clone());
-            }
+        Partway { layer: 0, noise: 0, features, image: None }
+    }
+
+    /// Runs the next layer.
+    fn advance(&self, way: &mut Partway, style: &Tensor, noise: Noise<'_>, tap: &mut Tap<'_>) {
+        let layer = &self.layers[way.layer];
+        way.layer += 1;
+        if layer.id.is_to_rgb() {
+            let rgb = layer.rgb(&way.features, style, tap);
+            let sum = match way.image.take() {
+                Some(smaller) => ops::upsample_rgb(&smaller) + rgb,
+                None => rgb,
+            };
+            show(tap, || layer.id.to_string(), || sum.shallow_clone());
+            way.image = Some(sum);
+        } else {
+            let map = match noise {
+                Noise::Stored => self.noises.get(way.noise),
+                Noise::Maps(maps) => maps.get(way.noise),
+                Noise::None => None,
+            };
+            way.noise += 1;
+            way.features = layer.conv(&way.features, style, map, tap);
+            show(tap, || layer.id.to_string(), || way.features.shallow_clone());
         }
-        image.expect("a generator has at least one ToRGB")
+    }
+}
+
+/// How far a pass through the network has come.
+#[derive(Debug)]
+pub struct Partway {
+    layer: usize,
+    noise: usize,
+    features: Tensor,      // [N, C, H, W]
+    image: Option<Tensor>, // [N, 3, H, W] so far
+}
+
+impl Partway {
+    /// Every row `times` times, one after the other (A A B B …).
+    pub fn repeated(&self, times: i64) -> Self {
+        let repeat = |t: &Tensor| t.repeat_interleave_self_int(times, 0, None);
+        Self {
+            layer: self.layer,
+            noise: self.noise,
+            features: repeat(&self.features),
+            image: self.image.as_ref().map(repeat),
+        }
     }
 }

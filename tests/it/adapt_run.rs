@@ -53,6 +53,11 @@ fn straight() -> &'static (TempDir, Ran) {
     })
 }
 
+/// The folder of a finished run, for tests of what can be done with one.
+pub(crate) fn finished() -> std::path::PathBuf {
+    straight().0.path().join("run")
+}
+
 fn straight_run() -> RunDir {
     RunDir::open(straight().0.path().join("run")).unwrap()
 }

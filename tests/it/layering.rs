@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "checkpoint",
             "clip",
             "config",
+            "edit",
             "error",
             "evaluate",
             "export",
@@ -30,6 +31,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // The table of losses and their weights is shared with the configuration.
     ("adapt", &["clip", "config", "error", "rng", "stylegan2", "torch"]),
+    // Texts become directions as in the training, the mapper's figures are the evaluation's, its identity loss is an
+    // encoder's trunk.
+    (
+        "edit",
+        &["adapt", "clip", "config", "error", "evaluate", "invert", "rng", "stylegan2", "torch"],
+    ),
     // Texts become directions in the evaluation as they do in the training.
     ("evaluate", &["adapt", "clip", "error", "rng", "stylegan2", "torch"]),
     // The types of a step's report are adapt's.
@@ -41,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("builtin", &["error", "fetch", "models", "run_dir"]),
     ("fetch", &["atomic", "checkpoint", "error"]),
     // The place where files and networks meet.
-    ("models", &["checkpoint", "clip", "error", "invert", "stylegan2", "torch"]),
+    ("models", &["checkpoint", "clip", "edit", "error", "invert", "stylegan2", "torch"]),
     // Files for other programs; the card says where the models came from.
     ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
     // Codes are optimised with adapt's Adam, and compared by what CLIP sees.

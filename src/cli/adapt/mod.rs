@@ -14,6 +14,10 @@ use crate::run_dir::{Latest, RunDir, check_resumable, slug};
 use crate::torch;
 use clap::Args;
 use recorder::Recorder;
+
+pub(super) use prepare::check_weights;
+pub(super) use settings::clip_model;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -177,7 +181,7 @@ fn resume(path: &PathBuf, args: &AdaptArgs, printer: &Printer) -> crate::Result<
         printer.warn(&format!("passed over a broken snapshot: {problem}"));
     }
     let mut prepared = prepare::prepare(&config, args.models_dir.as_deref(), printer)?;
-    prepared.check_weights(&old_manifest)?;
+    check_weights(&prepared.manifest, &old_manifest)?;
     prepared.manifest.started.clone_from(&old_manifest.started);
     // The user has been warned.
     prepared.manifest.warnings.clone_from(&old_manifest.warnings);
@@ -274,7 +278,7 @@ fn run_name(config: &Config) -> String {
 }
 
 /// Data to stdout; a reader that has gone away is no failure of the work.
-fn print(printer: &Printer, text: &str) -> crate::Result<()> {
+pub(super) fn print(printer: &Printer, text: &str) -> crate::Result<()> {
     match printer.data(text) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::Io { doing: "write to", path: "stdout".into(), source: e })

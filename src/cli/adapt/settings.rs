@@ -152,7 +152,7 @@ fn preset_about(target: &str) -> Option<&'static str> {
 }
 
 /// `NAME|FILE[=WEIGHT]`.
-fn clip_model(text: &str) -> Result<Value> {
+pub(in crate::cli) fn clip_model(text: &str) -> Result<Value> {
     let (model, weight) = match text.rsplit_once('=') {
         Some((model, weight)) => match weight.parse::<f64>() {
             Ok(weight) => (model, weight),

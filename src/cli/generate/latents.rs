@@ -46,7 +46,7 @@ pub(in crate::cli) enum Codes {
 
 impl Codes {
     /// How many images they make.
-    pub(super) fn count(&self) -> i64 {
+    pub(in crate::cli) fn count(&self) -> i64 {
         match self {
             Self::Seeded { count, .. } => *count,
             Self::Given { codes, .. } => codes.size()[0],

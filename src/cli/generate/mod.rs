@@ -2,6 +2,7 @@
 
 pub(in crate::cli) mod latents;
 
+use super::mapper::{MapperFlags, Moved};
 use super::outputs;
 use super::printer::Printer;
 use crate::builtin;
@@ -11,7 +12,7 @@ use crate::imaging::{grid::Grid, save, to_rgb8};
 use crate::models::{self, Origin};
 use crate::rng;
 use crate::run_dir::{RunDir, pictures};
-use crate::stylegan2::{Generator, Noise};
+use crate::stylegan2::{Generator, Latent, Noise};
 use crate::torch;
 use clap::Args;
 use image::RgbImage;
@@ -33,6 +34,7 @@ pub(in crate::cli) const MAX_COLUMNS: usize = 8;
 #[command(after_long_help = "Examples:
   nada generate --count 16 --seed 3 --out faces.png
   nada generate --generator runs/sketch --beside --out pairs.png
+  nada generate --generator runs/anime --mapper runs/anime-mapper --mapper-strength 0.5
   nada generate --generator ffhq.pt --count 1000 --truncation 0.5 --out faces/
   nada generate --latents codes.npy --latent-kind w+ --raw images.safetensors")]
 pub(super) struct GenerateArgs {
@@ -53,6 +55,8 @@ pub(super) struct GenerateArgs {
     /// is one image.
     #[arg(long, value_name = "KIND", requires = "latents", help_heading = "Images")]
     latent_kind: Option<LatentKind>,
+    #[command(flatten)]
+    mapper: MapperFlags,
     /// How many images [default: 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000), help_heading = "Images")]
     count: Option<i64>,
@@ -130,12 +134,14 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
         .into());
     }
     check_room(&pictures, codes.count(), generator.config().resolution, twin.is_some())?;
+    let mapper = args.mapper.open(&generator, &origin.sha256, printer)?;
     let usual = if args.latents.is_some() { 1.0 } else { USUAL_TRUNCATION };
     let sampler = Sampler {
         codes: &codes,
         psi: args.truncation.unwrap_or(usual),
         noise: args.noise,
         seed: args.seed,
+        mapper: mapper.as_ref(),
     };
     let written = write(args, &pictures, &sampler, &generator, &origin, twin.as_ref(), printer)?;
     for path in written {
@@ -207,11 +213,12 @@ struct Sampler<'a> {
     psi: f64,
     noise: NoiseChoice,
     seed: u64,
+    mapper: Option<&'a Moved>,
 }
 
 impl Sampler<'_> {
-    /// `n` images from `start`, `[n, 3, H, W]`.
-    fn images(&self, generator: &Generator, start: i64, n: i64) -> Result<Tensor> {
+    /// `n` images from `start`, `[n, 3, H, W]`, of codes that the mapper has moved if there is one and it is wanted.
+    fn images(&self, generator: &Generator, start: i64, n: i64, moved: bool) -> Result<Tensor> {
         let latent = self.codes.batch(generator, start, n);
         let maps = self.maps(generator, start, n);
         let noise = match self.noise {
@@ -219,6 +226,11 @@ impl Sampler<'_> {
             NoiseChoice::Random => Noise::Maps(&maps),
             NoiseChoice::None => Noise::None,
         };
+        if let Some(mapper) = self.mapper.filter(|_| moved) {
+            let codes = tch::no_grad(|| generator.w_plus(&latent, self.psi))?;
+            let moved = Latent::WPlus(mapper.apply(&codes)?);
+            return Ok(generator.generate(&moved, 1.0, noise)?.0);
+        }
         Ok(generator.generate(&latent, self.psi, noise)?.0)
     }
 
@@ -281,12 +293,13 @@ fn write(
     printer: &Printer,
 ) -> Result<Vec<PathBuf>> {
     let (count, side) = (sampler.codes.count(), generator.config().resolution);
-    let about = [
+    let mut about = vec![
         ("generator", origin.path.display().to_string()),
         ("generator_sha256", origin.sha256.clone()),
         ("seed", args.seed.to_string()),
         ("truncation", sampler.psi.to_string()),
     ];
+    about.extend(args.mapper.describe().map(|mapper| ("mapper", mapper)));
     let text: Vec<(&str, &str)> = about.iter().map(|(k, v)| (*k, v.as_str())).collect();
     if let Pictures::Folder(folder) = pictures {
         std::fs::create_dir_all(folder).while_doing("create", folder)?;
@@ -302,14 +315,19 @@ fn write(
     let mut each = |numbers: &mut dyn FnMut(&Tensor) -> Result<()>| -> Result<()> {
         for start in (0..count).step_by(batch as usize) {
             let n = batch.min(count - start);
-            let images = sampler.images(generator, start, n)?;
+            let images = sampler.images(generator, start, n, true)?;
             numbers(&images)?;
             match pictures {
                 Pictures::Nowhere => {}
                 Pictures::Grid(_) => {
                     after.extend(to_rgb8(&images)?);
                     if let Some(twin) = twin {
-                        before.extend(to_rgb8(&sampler.images(&twin.generator, start, n)?)?);
+                        before.extend(to_rgb8(&sampler.images(
+                            &twin.generator,
+                            start,
+                            n,
+                            false,
+                        )?)?);
                     }
                 }
                 Pictures::Folder(folder) => {
@@ -373,5 +391,7 @@ fn grid(
         Some(file) => file.display().to_string(),
         None => format!("seed {}", args.seed),
     };
-    grid.footer(format!("{} · {from} · truncation {}", args.generator, sampler.psi)).render()
+    let mapper = args.mapper.describe().map_or(String::new(), |mapper| format!(" · {mapper}"));
+    grid.footer(format!("{} · {from} · truncation {}{mapper}", args.generator, sampler.psi))
+        .render()
 }

@@ -4,6 +4,7 @@ mod domains;
 
 use super::invert::{settings, write_codes};
 use super::inverting::{FaceRecord, InputKind, InversionArgs, Inverter, Kept, Ledger, Session};
+use super::mapper::{MapperFlags, Moved};
 use super::photos::{Cutter, PhotoArgs, distinct, gather};
 use super::printer::Printer;
 use super::stop;
@@ -45,6 +46,8 @@ pub(super) struct TranslateArgs {
     generator: Option<String>,
     #[command(flatten)]
     inversion: InversionArgs,
+    #[command(flatten)]
+    mapper: MapperFlags,
     /// The folder for the results
     #[arg(long, value_name = "DIR", default_value = "translated", help_heading = "Output")]
     out: PathBuf,
@@ -85,7 +88,7 @@ pub(super) fn run(args: &TranslateArgs, printer: &Printer) -> anyhow::Result<()>
     session.run(&photos, &cutter)?;
     let faces = session.faces(&photos);
     if !faces.is_empty() {
-        make(&mut session, &faces, &domains, printer)?;
+        make(&mut session, &faces, &domains, &args.mapper, printer)?;
         let mut columns = vec![
             ("photo".to_owned(), cut_out_name(args.input_kind).to_owned()),
             ("reconstruction".to_owned(), "reconstruction".to_owned()),
@@ -113,8 +116,10 @@ fn make(
     session: &mut Session<'_>,
     faces: &[FaceRecord],
     domains: &[Domain],
+    mapper: &MapperFlags,
     printer: &Printer,
 ) -> Result<()> {
+    let (mut moved_any, only) = (false, domains.len() == 1);
     let bar = session.bar((faces.len() * domains.len()) as u64);
     for domain in domains {
         bar.set_message(domain.label.clone());
@@ -131,18 +136,30 @@ fn make(
                 ));
             });
         }
+        let moved = match only {
+            true => mapper.open(&generator, &origin.sha256, printer)?,
+            false => mapper.open_for_own(&generator, &origin.sha256, printer)?,
+        };
+        moved_any |= moved.is_some();
+        // What a picture is made with.
+        let with = match (&moved, mapper.describe()) {
+            (Some(_), Some(mapper)) => format!("{}, {mapper}", origin.sha256),
+            _ => origin.sha256.clone(),
+        };
         let missing: Vec<&FaceRecord> = faces
             .iter()
             .filter(|face| {
-                face.domains.get(&domain.file) != Some(&origin.sha256)
+                face.domains.get(&domain.file) != Some(&with)
                     || !session.files(&face.name).has(&[&domain.file])
             })
             .collect();
         bar.inc((faces.len() - missing.len()) as u64);
         for batch in missing.chunks(session.inverter.batch()) {
-            for (face, picture) in batch.iter().zip(pictures(session, &generator, batch)?) {
+            for (face, picture) in
+                batch.iter().zip(pictures(session, &generator, moved.as_ref(), batch)?)
+            {
                 session.files(&face.name).write_picture(&domain.file, &picture)?;
-                session.note_domain(&face.name, &domain.file, &origin.sha256);
+                session.note_domain(&face.name, &domain.file, &with);
                 bar.inc(1);
             }
             session.write_ledger()?;
@@ -152,6 +169,9 @@ fn make(
         }
     }
     bar.finish_and_clear();
+    if mapper.describe().is_some() && !moved_any {
+        printer.warn("the mapper was trained with none of these domains: it moved nothing");
+    }
     Ok(())
 }
 
@@ -159,6 +179,7 @@ fn make(
 fn pictures(
     session: &Session<'_>,
     generator: &Generator,
+    moved: Option<&Moved>,
     faces: &[&FaceRecord],
 ) -> Result<Vec<image::RgbImage>> {
     let mut pictures = Vec::new();
@@ -167,6 +188,10 @@ fn pictures(
     let device = generator.device();
     let join = |tensors: &[&Tensor]| Tensor::cat(tensors, 0).to_device(device);
     let codes = join(&found.iter().map(|f| &f.codes).collect::<Vec<_>>());
+    let codes = match moved {
+        Some(mapper) => mapper.apply(&codes)?,
+        None => codes,
+    };
     // All of a folder were made in one way: with their own noise, or without.
     let maps: Option<Vec<Tensor>> =
         found.iter().map(|f| f.noise.as_ref()).collect::<Option<Vec<_>>>().map(|all| {

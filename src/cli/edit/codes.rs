@@ -1,0 +1,130 @@
+//! Which generator, which codes: the options that all edits share.
+
+use super::super::generate::latents::{self, Codes, LatentKind};
+use super::super::printer::Printer;
+use crate::builtin;
+use crate::error::{Error, Result};
+use crate::models::{self, Origin};
+use crate::stylegan2::Generator;
+use crate::torch;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+
+/// ψ of images drawn from the seed.
+const USUAL_TRUNCATION: f64 = 0.7;
+
+/// Which generator, and on which machine.
+#[derive(Debug, Args)]
+pub(super) struct GeneratorArgs {
+    /// A shipped name, a checkpoint file, the folder of a run, or BASE+DELTA
+    #[arg(long, value_name = "FILE|RUN", default_value_t = usual_generator(), help_heading = "Models")]
+    pub(super) generator: String,
+    /// Which class a conditional generator shall draw
+    #[arg(long, value_name = "N", help_heading = "Models")]
+    class: Option<u32>,
+    /// Every random number follows from it; images are those of `nada generate --seed`
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Images")]
+    pub(super) seed: u64,
+    /// Replace files that are there
+    #[arg(long, help_heading = "Output")]
+    pub(super) force: bool,
+    /// auto, cpu, cuda, cuda:N or mps
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
+    device: String,
+    /// CPU threads; 0 lets libtorch choose
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
+    threads: usize,
+}
+
+impl GeneratorArgs {
+    /// Opens the generator.
+    pub(super) fn open(&self, printer: &Printer) -> Result<(Generator, Origin)> {
+        torch::set_threads(self.threads);
+        let device = torch::device(&self.device)?;
+        let files = builtin::resolve_generator(&self.generator)?;
+        let class = self.class.map(i64::from);
+        let opened = models::open_generator_of_class(&files, class, Kind::Float, device)?;
+        printer.detail(&format!("{files}: {} px generator", opened.0.config().resolution));
+        Ok(opened)
+    }
+}
+
+/// Options of every edit of images.
+#[derive(Debug, Args)]
+pub(super) struct CodesArgs {
+    #[command(flatten)]
+    own: GeneratorArgs,
+    /// Codes from a file (.npy, .safetensors), such as those of an inverted photo, instead of random ones
+    #[arg(long, value_name = "FILE", conflicts_with = "count", help_heading = "Images")]
+    latents: Option<PathBuf>,
+    /// What the codes are; by default told by their shape
+    #[arg(long, value_name = "KIND", requires = "latents", help_heading = "Images")]
+    latent_kind: Option<LatentKind>,
+    /// How many images [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=64), help_heading = "Images")]
+    count: Option<i64>,
+    /// Pull towards the average image: 1 does not, 0 is the average [default: 0.7; 1 with --latents]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, help_heading = "Images")]
+    truncation: Option<f64>,
+}
+
+impl std::ops::Deref for CodesArgs {
+    type Target = GeneratorArgs;
+
+    fn deref(&self) -> &GeneratorArgs {
+        &self.own
+    }
+}
+
+/// The generator that every command takes when none is named.
+pub(super) fn usual_generator() -> String {
+    crate::config::Config::default().generator
+}
+
+/// A generator and the W+ codes to be edited.
+pub(super) struct Subject {
+    pub(super) generator: Generator,
+    pub(super) origin: Origin,
+    /// `[N, L, D]`.
+    pub(super) codes: Tensor,
+    /// Where the codes come from, for captions.
+    pub(super) about: String,
+}
+
+impl CodesArgs {
+    /// Opens the generator and makes the codes.
+    pub(super) fn subject(&self, printer: &Printer) -> Result<Subject> {
+        if self.truncation.is_some_and(|psi| !psi.is_finite()) {
+            return Err(Error::request(
+                "`--truncation` is not a number",
+                "use a number such as 0.7; 1 leaves the images alone",
+            ));
+        }
+        let (generator, origin) = self.own.open(printer)?;
+        let (codes, usual, about) = match &self.latents {
+            Some(file) => (
+                latents::read(file, self.latent_kind, generator.config())?,
+                1.0,
+                file.display().to_string(),
+            ),
+            None => {
+                let count = self.count.unwrap_or(4);
+                let seeded = Codes::Seeded { count, seed: self.seed };
+                (seeded, USUAL_TRUNCATION, format!("seed {}", self.seed))
+            }
+        };
+        let psi = self.truncation.unwrap_or(usual);
+        let latent = codes.batch(&generator, 0, codes.count());
+        let codes = tch::no_grad(|| generator.w_plus(&latent, psi))?.contiguous();
+        let about = format!("{} · {about} · truncation {psi}", self.generator);
+        Ok(Subject { generator, origin, codes, about })
+    }
+}
+
+/// The name of a generator for files and captions: `sketch` of `runs/sketch`, `ffhq` of `ffhq.pt`.
+pub(super) fn short_name(generator: &str) -> String {
+    let path = Path::new(generator);
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,159 @@
+//! `FILE#K@4-8=-3..3`: an edit as it is typed.
+
+use crate::edit::linear::{Direction, LinearEdit};
+use crate::error::{Error, Result};
+use crate::models::{Directions, open_directions};
+use crate::stylegan2::Generator;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+/// How an edit is written, for messages.
+const FORM: &str = "an edit is FILE[#COMPONENT][@FROM-TO]=STRENGTH or sefa#K[@FROM-TO]=STRENGTH, with a strength such as 3 or -3..3";
+
+/// How far an edit goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Strength {
+    /// Once.
+    At(f64),
+    /// From one to the other, in steps.
+    Sweep(f64, f64),
+}
+
+/// An edit, taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Spec {
+    /// A file, or `sefa`.
+    pub(super) what: String,
+    pub(super) component: Option<i64>,
+    pub(super) inputs: Option<RangeInclusive<i64>>,
+    pub(super) strength: Strength,
+}
+
+impl Spec {
+    /// Reads an edit. A file's name may hold any of the signs, except that the last `=` begins the strength.
+    ///
+    /// # Errors
+    /// [`Error::Request`] that says which part cannot be read.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let wrong = |what: String| Error::request(format!("`--edit {text}`: {what}"), FORM);
+        let (rest, strength) =
+            text.rsplit_once('=').ok_or_else(|| wrong("it has no `=STRENGTH`".into()))?;
+        let number = |part: &str| {
+            let value = part.trim().parse::<f64>().ok().filter(|v| v.is_finite());
+            value.ok_or_else(|| wrong(format!("the strength `{part}` is no number")))
+        };
+        let strength = match strength.split_once("..") {
+            Some((from, to)) => Strength::Sweep(number(from)?, number(to)?),
+            None => Strength::At(number(strength)?),
+        };
+        let (rest, inputs) = match rest.rsplit_once('@') {
+            Some((before, range)) if range.starts_with(|c: char| c.is_ascii_digit()) => {
+                let (from, to) = range.split_once('-').unwrap_or((range, range));
+                match (from.parse::<i64>(), to.parse::<i64>()) {
+                    (Ok(from), Ok(to)) if from <= to => (before, Some(from..=to)),
+                    _ => return Err(wrong(format!("`@{range}` is no range of style inputs"))),
+                }
+            }
+            _ => (rest, None),
+        };
+        let (what, component) = match rest.rsplit_once('#') {
+            Some((before, number))
+                if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                let number = number.parse::<i64>();
+                (before, Some(number.map_err(|_| wrong("the component is too large".into()))?))
+            }
+            _ => (rest, None),
+        };
+        if what.is_empty() {
+            return Err(wrong("it names no file".into()));
+        }
+        Ok(Self { what: what.into(), component, inputs, strength })
+    }
+
+    /// Opens what it names, for a generator.
+    ///
+    /// # Errors
+    /// As [`open_directions`] and [`LinearEdit::new`]; [`Error::Request`] for a component that is not there or not said,
+    /// and for files that hold something else.
+    pub(super) fn open(&self, generator: &Generator) -> Result<LinearEdit> {
+        if self.what == "sefa" {
+            return LinearEdit::sefa(self.component.unwrap_or(0), self.inputs.clone(), generator);
+        }
+        let path = Path::new(&self.what);
+        let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let numbered = |count: i64| match self.component {
+            Some(k) if k < count => Ok(k),
+            Some(k) => Err(Error::request(
+                format!("`{}` has no component {k}", self.what),
+                format!("its components are 0 to {}", count - 1),
+            )),
+            None => Err(Error::request(
+                format!("`{}` holds {count} components, which one is not said", self.what),
+                format!("choose one: `{}#0=3`", self.what),
+            )),
+        };
+        let (name, direction) = match open_directions(path)? {
+            Directions::Boundary(d) => {
+                if let Some(k) = self.component {
+                    return Err(Error::request(
+                        format!("`{}` is one boundary, it has no component {k}", self.what),
+                        "leave out `#`",
+                    ));
+                }
+                (stem, Direction::Along(d))
+            }
+            Directions::Components { mean, components, deviations } => {
+                let k = numbered(components.size()[0])?;
+                let component = components.get(k);
+                let length = component.norm();
+                (
+                    format!("{stem}#{k}"),
+                    Direction::Coordinate {
+                        mean,
+                        component: component / length,
+                        deviation: deviations.double_value(&[k]),
+                    },
+                )
+            }
+            Directions::Responses(_) | Directions::Statistics { .. } => {
+                return Err(Error::request(
+                    format!("`{}` is one of StyleCLIP's tables, no direction", self.what),
+                    "give both to `nada edit direction --responses fs3.npy --statistics S_mean_std`",
+                ));
+            }
+        };
+        LinearEdit::new(name, direction, self.inputs.clone(), generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_are_read_and_paths_may_hold_the_signs() {
+        let of = |text| Spec::parse(text).unwrap();
+        let all = of("a/ffhq_pca.pt#10@4-8=-3..3");
+        assert_eq!((all.what.as_str(), all.component), ("a/ffhq_pca.pt", Some(10)));
+        assert_eq!((all.inputs, all.strength), (Some(4..=8), Strength::Sweep(-3.0, 3.0)));
+        let plain = of("smile=2.5.npy=-1");
+        assert_eq!((plain.what.as_str(), plain.strength), ("smile=2.5.npy", Strength::At(-1.0)));
+        assert_eq!(of("sefa#3@2=4").inputs, Some(2..=2));
+        assert_eq!(of("a#b@home.pt=1").what, "a#b@home.pt");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (text, words) in [
+            ("smile.pt", "no `=STRENGTH`"),
+            ("smile.pt=much", "`much` is no number"),
+            ("smile.pt=nan", "no number"),
+            ("smile.pt@8-4=1", "no range"),
+            ("=1", "names no file"),
+        ] {
+            let message = Spec::parse(text).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

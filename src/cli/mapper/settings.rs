@@ -1,0 +1,162 @@
+//! What was typed → what is meant: defaults < preset < run < file < flags.
+
+use super::MapperArgs;
+use crate::builtin;
+use crate::config::MapperConfig;
+use crate::config::layering::Layers;
+use crate::error::{Error, IoContext, Result};
+use crate::run_dir::RunDir;
+use serde_yaml::Value;
+
+/// What a mapper is for: it decides over the usual preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A domain that the generator only makes sometimes, with the norm loss.
+    Domain,
+    /// One edit, as StyleCLIP.
+    Edit,
+}
+
+impl Purpose {
+    /// The preset for the shipped models, and that for a generator of the user's own.
+    fn presets(self) -> [&'static str; 2] {
+        match self {
+            Self::Domain => ["default", "reference"],
+            Self::Edit => ["edit", "styleclip"],
+        }
+    }
+}
+
+/// A level, as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum LevelName {
+    /// Style inputs 0 to 3
+    Coarse,
+    /// Style inputs 4 to 7
+    Medium,
+    /// Style inputs from 8
+    Fine,
+}
+
+/// All layers of a new run, not yet resolved, and the name of the preset below them.
+pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<MapperConfig>, String)> {
+    let adapted = match &args.run {
+        Some(run) => Some((run, adapted_run(run)?)),
+        None => None,
+    };
+    let generator = adapted
+        .as_ref()
+        .map(|(run, _)| run.to_string_lossy().into_owned())
+        .or_else(|| args.generator.clone());
+    let of_run = adapted.as_ref().map(|(_, config)| config.generator.clone());
+    let [shipped, own] = purpose.presets();
+    let usual = match of_run.as_deref().or(generator.as_deref()).map(builtin::base_of) {
+        Some(own_name)
+            if !builtin::models().iter().any(|m| m.name == own_name)
+                && !RunDir::is_run(own_name) =>
+        {
+            own
+        }
+        _ => shipped,
+    };
+    let preset = args.preset.clone().unwrap_or_else(|| usual.to_owned());
+    let mut layered = Layers::<MapperConfig>::default();
+    layered.overlay_yaml(builtin::mapper_preset(&preset)?, &format!("preset {preset}"))?;
+    if let Some((run, config)) = &adapted {
+        let origin = run.display().to_string();
+        let models: Vec<Value> =
+            config.clip.iter().filter_map(|c| serde_yaml::to_value(c).ok()).collect();
+        layered.set("clip", Value::Sequence(models), &origin);
+        layered.set("source", config.source.clone(), &origin);
+        if !config.target.is_empty() {
+            layered.set("target", config.target.clone(), &origin);
+        }
+        if let Some(class) = config.class {
+            layered.set("class", class, &origin);
+        }
+    }
+    if let Some(path) = &args.config {
+        let text = fs_err::read_to_string(path).while_doing("read", path)?;
+        layered.overlay_yaml(&text, &path.display().to_string())?;
+    }
+    let mut flag = |path: &str, value: Option<Value>, name: &str| {
+        if let Some(value) = value {
+            layered.set(path, value, name);
+        }
+    };
+    let from = if adapted.is_some() { "--run" } else { "--generator" };
+    flag("generator", generator.map(Value::from), from);
+    flag("class", args.class.map(Value::from), "--class");
+    flag("source", args.source.clone().map(Value::from), "--source");
+    flag("target", args.target.clone().map(Value::from), "--target");
+    let models =
+        args.clip.iter().map(|c| crate::cli::adapt::clip_model(c)).collect::<Result<Vec<_>>>()?;
+    flag("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
+    let judges: Vec<Value> = args.judge.iter().cloned().map(Value::from).collect();
+    flag("judge", (!judges.is_empty()).then(|| Value::Sequence(judges)), "--judge");
+    let arcface = args.arcface.as_ref().map(|p| Value::from(p.to_string_lossy().into_owned()));
+    flag("arcface", arcface, "--arcface");
+    flag("train.iterations", args.iterations.map(Value::from), "--iterations");
+    flag("train.batch", args.batch.map(Value::from), "--batch");
+    flag("strength", args.strength.map(Value::from), "--strength");
+    if !args.levels.is_empty() {
+        for (path, level) in [
+            ("levels.coarse", LevelName::Coarse),
+            ("levels.medium", LevelName::Medium),
+            ("levels.fine", LevelName::Fine),
+        ] {
+            flag(path, Some(Value::from(args.levels.contains(&level))), "--levels");
+        }
+    }
+    flag("seed", args.seed.map(Value::from), "--seed");
+    flag("output.snapshot_every", args.snapshot_every.map(Value::from), "--snapshot-every");
+    flag("output.sample_every", args.sample_every.map(Value::from), "--sample-every");
+    flag("device", args.device.clone().map(Value::from), "--device");
+    flag("threads", args.threads.map(|n| Value::from(n as u64)), "--threads");
+    for pair in &args.set {
+        let (path, text) = pair.split_once('=').ok_or_else(|| {
+            Error::request(
+                format!("`--set {pair}` has no `=`"),
+                "write it as `--set losses.norm=0`",
+            )
+        })?;
+        let value = serde_yaml::from_str(text).unwrap_or_else(|_| Value::from(text));
+        layered.set(path, value, "--set");
+    }
+    Ok((layered, preset))
+}
+
+/// The configuration of a finished run of `nada adapt`.
+fn adapted_run(path: &std::path::Path) -> Result<crate::config::Config> {
+    let run = RunDir::open(path)?;
+    let (config, _) = run.read_config()?;
+    if !run.is_finished() {
+        let name = path.display();
+        return Err(Error::request(
+            format!("the run `{name}` has not finished: it holds no `generator.safetensors`"),
+            format!("finish it with `nada adapt --resume {name}`"),
+        ));
+    }
+    Ok(config)
+}
+
+/// Makes paths absolute, so that the run can be continued from any folder. Shipped names stay.
+pub(super) fn anchor(config: &mut MapperConfig) -> Result<()> {
+    config.generator = builtin::anchored_generator(&config.generator)?;
+    if let Some(file) = &mut config.arcface {
+        *file = fs_err::canonicalize(&*file).while_doing("read", &*file)?;
+    }
+    Ok(())
+}
+
+/// What may change when a run continues.
+pub(super) fn overlay_resumed(args: &MapperArgs, config: &mut MapperConfig) {
+    let put = |slot: &mut u64, value: Option<u64>| *slot = value.unwrap_or(*slot);
+    put(&mut config.train.iterations, args.iterations);
+    put(&mut config.output.snapshot_every, args.snapshot_every);
+    put(&mut config.output.sample_every, args.sample_every);
+    config.threads = args.threads.unwrap_or(config.threads);
+    if let Some(device) = &args.device {
+        config.device.clone_from(device);
+    }
+}

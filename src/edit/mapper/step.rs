@@ -1,0 +1,307 @@
+//! One step of the training of a mapper: the losses, their gradient in the mapper's weights, an update.
+
+use super::network::{LevelsMapper, Normalise};
+use crate::adapt::augment::Draw;
+use crate::adapt::losses::values;
+use crate::adapt::optim::Adam;
+use crate::adapt::ranger::Ranger;
+use crate::config::{MapperConfig, MapperLosses, OptimiserKind, Parity};
+use crate::edit::{Critic, Identity};
+use crate::error::{Error, Result};
+use crate::rng;
+use crate::stylegan2::{Generator, Latent, Noise, Synthesis};
+use crate::torch::{TensorMap, catch};
+use tch::Tensor;
+
+/// Weights are about 100; beyond this, codes are noise although all numbers are finite.
+const LARGEST_WEIGHT: f64 = 1e8;
+
+/// A term of the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapperTerm {
+    /// [`Critic::distance`].
+    Clip,
+    /// [`Critic::norm_change`].
+    Norm,
+    /// Mean squared change of the codes.
+    L2,
+    /// [`Identity::distance`].
+    Identity,
+}
+
+impl MapperTerm {
+    /// The name in files and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clip => "clip",
+            Self::Norm => "norm",
+            Self::L2 => "l2",
+            Self::Identity => "identity",
+        }
+    }
+
+    fn weight(self, losses: &MapperLosses) -> f64 {
+        match self {
+            Self::Clip => losses.clip,
+            Self::Norm => losses.norm,
+            Self::L2 => losses.l2,
+            Self::Identity => losses.identity,
+        }
+    }
+}
+
+/// What happened in a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapperReport {
+    /// Counted from 0.
+    pub step: u64,
+    /// The weighted sum that was minimised.
+    pub loss: f64,
+    /// Every active term before its weight.
+    pub terms: Vec<(MapperTerm, f64)>,
+}
+
+/// A mapper in training: a frozen generator, the critics, an optimiser.
+#[derive(Debug)]
+pub struct MapperTraining {
+    generator: Generator,
+    fixed: Synthesis,
+    mapper: LevelsMapper,
+    critic: Critic,
+    identity: Option<Identity>,
+    config: MapperConfig,
+    optimiser: Optimiser,
+}
+
+#[derive(Debug)]
+enum Optimiser {
+    Ranger(Ranger),
+    Adam(Adam),
+}
+
+impl MapperTraining {
+    /// Puts the parts together, with a fresh mapper. `identity` is left unused where its loss weighs nothing.
+    ///
+    /// # Errors
+    /// [`Error::Request`] when none of the levels that are on exists in this generator.
+    pub fn new(
+        generator: Generator,
+        critic: Critic,
+        identity: Option<Identity>,
+        config: MapperConfig,
+    ) -> Result<Self> {
+        let normalise = match config.parity {
+            Parity::Original => Normalise::Layers,
+            Parity::None => Normalise::Width,
+        };
+        let shape = (generator.config().num_styles(), generator.config().style_dim);
+        let options = (generator.kind(), generator.device());
+        let mapper = LevelsMapper::random(config.levels, shape, normalise, config.seed, options);
+        Self::with_mapper(generator, mapper, critic, identity, config)
+    }
+
+    /// As [`MapperTraining::new`], going on with the weights of a mapper.
+    ///
+    /// # Errors
+    /// As [`MapperTraining::new`].
+    pub fn with_mapper(
+        generator: Generator,
+        mapper: LevelsMapper,
+        critic: Critic,
+        identity: Option<Identity>,
+        config: MapperConfig,
+    ) -> Result<Self> {
+        if mapper.params().is_empty() {
+            return Err(Error::request(
+                format!(
+                    "this generator has {} style inputs: none belongs to the levels that are on",
+                    generator.config().num_styles()
+                ),
+                "switch on `levels.coarse`",
+            ));
+        }
+        generator.set_trainable(|_| false);
+        for param in mapper.params().values() {
+            let _ = param.set_requires_grad(true);
+        }
+        let optimiser = match config.train.optimiser {
+            OptimiserKind::Ranger => Optimiser::Ranger(Ranger::new(config.train.lr)),
+            OptimiserKind::Adam => Optimiser::Adam(Adam::new(config.train.lr, (0.9, 0.999))),
+        };
+        let identity = identity.filter(|_| config.losses.identity > 0.0);
+        let fixed = generator.synthesis().fixed();
+        Ok(Self { generator, fixed, mapper, critic, identity, config, optimiser })
+    }
+
+    /// The mapper.
+    pub fn mapper(&self) -> &LevelsMapper {
+        &self.mapper
+    }
+
+    /// The generator whose codes are moved.
+    pub fn generator(&self) -> &Generator {
+        &self.generator
+    }
+
+    /// The configuration of the run.
+    pub fn config(&self) -> &MapperConfig {
+        &self.config
+    }
+
+    /// One update with codes drawn from the seed.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] or [`Error::OutOfMemory`] from the device.
+    pub fn step(&mut self, step: u64) -> Result<MapperReport> {
+        let z = rng::stream(self.config.seed, step, "mapper z").normal(
+            &[self.config.train.batch, self.generator.config().z_dim],
+            self.generator.kind(),
+            self.generator.device(),
+        );
+        let psi = self.config.train.truncation;
+        let codes = tch::no_grad(|| self.generator.w_plus(&Latent::Z(z), psi))?;
+        self.step_with(step, &codes)
+    }
+
+    /// One update with the given codes `[N, L, D]`.
+    ///
+    /// # Errors
+    /// As [`MapperTraining::step`].
+    pub fn step_with(&mut self, step: u64, codes: &Tensor) -> Result<MapperReport> {
+        let (total, terms) = self.losses(step, codes)?;
+        catch("a training step", || {
+            let params = self.mapper.params();
+            let wanted: Vec<&Tensor> = params.values().collect();
+            let grads = Tensor::run_backward(&[&total], &wanted, false, false);
+            for ((name, param), grad) in params.iter().zip(&grads) {
+                match &mut self.optimiser {
+                    Optimiser::Ranger(ranger) => ranger.step(name, param, grad),
+                    Optimiser::Adam(adam) => adam.step(name, param, grad),
+                }
+            }
+            Ok(())
+        })?;
+        let scalars: Vec<Tensor> =
+            std::iter::once(total.detach()).chain(terms.iter().map(|(_, t)| t.detach())).collect();
+        let numbers = values(&scalars);
+        let terms = terms.iter().zip(&numbers[1..]).map(|((term, _), v)| (*term, *v)).collect();
+        Ok(MapperReport { step, loss: numbers[0], terms })
+    }
+
+    /// The weighted sum and every active term before its weight, for codes `[N, L, D]`. What weighs nothing is not
+    /// computed: without norm and identity the images of the codes as they were are never made.
+    ///
+    /// # Errors
+    /// As [`MapperTraining::step`].
+    pub fn losses(&self, step: u64, codes: &Tensor) -> Result<(Tensor, Vec<(MapperTerm, Tensor)>)> {
+        let MapperConfig { losses: weights, augment, seed, strength, .. } = &self.config;
+        catch("a training step", || {
+            let moved = self.mapper.apply(codes, *strength)?;
+            let after = self.fixed.forward(&moved, Noise::Stored);
+            let draw = (augment.copies > 0)
+                .then(|| Draw::new(augment, &after, &mut rng::stream(*seed, step, "augment")));
+            let shown =
+                |x: &Tensor| draw.as_ref().map_or_else(|| x.shallow_clone(), |d| d.apply(x));
+            let seen = self.critic.see(&shown(&after));
+            let mut terms = vec![(MapperTerm::Clip, self.critic.distance(&seen))];
+            if weights.norm > 0.0 || self.identity.is_some() {
+                let before = tch::no_grad(|| self.fixed.forward(codes, Noise::Stored));
+                if weights.norm > 0.0 {
+                    let first = self.config.parity == Parity::Original;
+                    let was = tch::no_grad(|| self.critic.see(&shown(&before)));
+                    terms.push((MapperTerm::Norm, self.critic.norm_change(&was, &seen, first)));
+                }
+                if let Some(identity) = &self.identity {
+                    let was = tch::no_grad(|| identity.features(&before));
+                    let distance = identity.distance(&was, &identity.features(&after));
+                    terms.push((MapperTerm::Identity, distance));
+                }
+            }
+            if weights.l2 > 0.0 {
+                let change: Tensor = &moved - codes;
+                terms.push((MapperTerm::L2, change.square().mean(change.kind())));
+            }
+            let weighted = terms.iter().map(|(term, value)| value * term.weight(weights));
+            let total = weighted.reduce(|a, b| a + b).expect("the CLIP term is always there");
+            Ok((total, terms))
+        })
+    }
+
+    /// Images of `count` fixed codes as they are and as the mapper moves them: the same codes in every call.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn samples(&self) -> Result<(Tensor, Tensor)> {
+        let output = &self.config.output;
+        let z = rng::stream(self.config.seed, 0, "samples").normal(
+            &[output.samples, self.generator.config().z_dim],
+            self.generator.kind(),
+            self.generator.device(),
+        );
+        let codes =
+            tch::no_grad(|| self.generator.w_plus(&Latent::Z(z), output.sample_truncation))?;
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        catch("sampling", || {
+            tch::no_grad(|| {
+                for part in codes.split(self.config.train.batch.max(4), 0) {
+                    before.push(self.fixed.forward(&part, Noise::Stored));
+                    let moved = self.mapper.apply(&part, self.config.strength)?;
+                    after.push(self.fixed.forward(&moved, Noise::Stored));
+                }
+                Ok((Tensor::cat(&before, 0), Tensor::cat(&after, 0)))
+            })
+        })
+    }
+
+    /// Everything that a resumed run needs beside its configuration. Shares memory.
+    pub fn state(&self) -> TensorMap {
+        let mut state: TensorMap =
+            self.mapper.params().iter().map(|(n, t)| (format!("model/{n}"), t.detach())).collect();
+        let own = match &self.optimiser {
+            Optimiser::Ranger(ranger) => ranger.state(),
+            Optimiser::Adam(adam) => adam.state(),
+        };
+        state.extend(own.into_iter().map(|(n, t)| (format!("optimiser/{n}"), t)));
+        state
+    }
+
+    /// Continues from what [`MapperTraining::state`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] when the state is not of this run.
+    pub fn restore(&mut self, state: &TensorMap) -> Result<()> {
+        let params = self.mapper.params();
+        let mut problems = Vec::new();
+        for (name, param) in params {
+            match state.get(&format!("model/{name}")) {
+                Some(value) if value.size() == param.size() => {
+                    tch::no_grad(|| param.shallow_clone().copy_(value));
+                }
+                _ => problems.push(format!("`{name}` is missing or shaped differently")),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error::Tensors {
+                what: "this snapshot cannot be resumed".into(),
+                problems,
+                hint: Some("resume with the configuration that the run was started with".into()),
+            });
+        }
+        let own: TensorMap = state
+            .iter()
+            .filter_map(|(n, t)| {
+                Some((n.strip_prefix("optimiser/")?.to_owned(), t.shallow_clone()))
+            })
+            .collect();
+        match &mut self.optimiser {
+            Optimiser::Ranger(ranger) => ranger.restore(&own, params),
+            Optimiser::Adam(adam) => adam.restore(&own, params),
+        }
+    }
+
+    /// Whether every weight is a number, and of a size that a mapper can have.
+    pub fn is_sound(&self) -> bool {
+        // NaN is below nothing.
+        self.mapper.params().values().all(|t| t.abs().max().double_value(&[]) < LARGEST_WEIGHT)
+    }
+}
