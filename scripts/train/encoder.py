@@ -33,7 +33,7 @@ MEASURES = ("squared", "absolute", "looks", "far")
 """The figures: mean squared and absolute error of pixels in [-1, 1], LPIPS-like distance, distance in style space."""
 
 
-def export(trainer, path, data, facts, frame):
+def export(trainer, path, data, facts, frame, refine):
     """Writes the averaged encoder in float16, under the original's names, with what its readers must know."""
     tensors = trainer.average.state_dict()
     tensors = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
@@ -56,6 +56,8 @@ def export(trainer, path, data, facts, frame):
     }
     if frame:
         metadata["frame"] = frame
+    if refine:
+        metadata["refine"] = str(refine)
     training.write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -130,6 +132,7 @@ def arguments():
     parser.add_argument("--backbone", required=True, help="EfficientNet-Lite0's .pth or .whl, or 'random' for tests")
     parser.add_argument("--tiny", action="store_true", help="an encoder of few channels, for tests")
     parser.add_argument("--export", type=Path, help="write the encoder to this .safetensors file in the end")
+    parser.add_argument("--refine", type=int, help="steps of optimisation that `nada` shall make after it")
     parser.add_argument("--frame", help="FFHQ's square in the photos, 'X Y SIDE' in units of their side (framing.py)")
     parser.add_argument("--sheets", type=float, default=15, help="minutes between sample sheets")
     parser.add_argument("--figures", type=float, default=10, help="minutes between figures")
@@ -166,7 +169,7 @@ def main():
         rows = training.Log(args.beside / "log.jsonl").rows("figures") if args.beside else []
         history(log.rows("figures"), rows[-1] if rows else None, args.state)
     if args.export:
-        export(trainer, args.export, Path(args.data).stem, facts, args.frame)
+        export(trainer, args.export, Path(args.data).stem, facts, args.frame, args.refine)
 
 
 if __name__ == "__main__":

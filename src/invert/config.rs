@@ -38,6 +38,8 @@ pub struct Facts {
     pub rounds: Option<usize>,
     /// Where faces lie in the pictures that it was trained on, as [`Frame`] reads it (`frame`, our own encoders).
     pub frame: Option<String>,
+    /// Steps of optimisation that its results gain most from (`refine`, our own encoders).
+    pub refine: Option<u32>,
 }
 
 impl Facts {
@@ -51,6 +53,7 @@ impl Facts {
             wide: options.get("dataset_type").is_some_and(|set| set.contains("cars")),
             rounds: options.get("n_iters_per_batch").and_then(|n| n.parse().ok()),
             frame: options.get("frame").cloned(),
+            refine: options.get("refine").and_then(|n| n.parse().ok()).filter(|n| *n <= 1000),
         }
     }
 
@@ -95,6 +98,8 @@ pub struct Config {
     pub rounds: Option<usize>,
     /// Where faces lie in the pictures that it was trained on.
     pub frame: Frame,
+    /// Steps of optimisation after it, if its file advises some.
+    pub refine: Option<u32>,
     pub(super) family: Family,
     pub(super) stem: i64,
     pub(super) units: Vec<Unit>,
@@ -138,6 +143,7 @@ impl Config {
             from_average: facts.from_average,
             rounds: facts.rounds,
             frame: facts.frame.as_deref().map_or(Ok(Frame::FFHQ), str::parse)?,
+            refine: facts.refine,
             family,
             stem,
             units,

@@ -189,16 +189,16 @@ pub fn project(
             let mut look = None;
             if let (Some(perceptual), Some(seen)) = (perceptual, &seen) {
                 let distance = perceptual.distance(&perceptual.see(&images)?, seen)?.to_kind(kind);
-                total = total + &distance * settings.perceptual;
+                total += &distance * settings.perceptual;
                 look = Some(distance);
             }
             if settings.anchor > 0.0 {
                 let away = (&codes - &begin).square().mean_dim([1i64, 2].as_slice(), false, kind);
-                total = total + away * (settings.anchor / (spread * spread / g.style_dim as f64));
+                total += away * (settings.anchor / (spread * spread / g.style_dim as f64));
             }
             if let Some(maps) = &noise {
                 for map in maps {
-                    total = total + structure(map) * settings.noise_regularisation;
+                    total += structure(map) * settings.noise_regularisation;
                 }
             }
             let leaves: Vec<&Tensor> =

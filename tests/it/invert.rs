@@ -147,7 +147,7 @@ fn lpips_is_that_of_its_authors() {
         let file = golden_path("lpips", &format!("{name}.safetensors"));
         // The original's shift and scale of colours have the digits of float32.
         for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::Double, 2e-8)] {
-            let lpips = models::open_lpips(&[file.clone()], kind, Device::Cpu).unwrap();
+            let lpips = models::open_lpips(std::slice::from_ref(&file), kind, Device::Cpu).unwrap();
             let network = Perceptual::of_lpips(lpips);
             let see = |name: &str| network.see(&io[name].to_kind(kind)).unwrap();
             let distance = network.distance(&see("a"), &see("b")).unwrap();

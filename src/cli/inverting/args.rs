@@ -27,7 +27,8 @@ pub(in crate::cli) struct InversionArgs {
     /// Rounds of a ReStyle encoder [default: as it was trained, 5 as a rule]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "Codes")]
     pub(in crate::cli) rounds: Option<u16>,
-    /// Bring the codes closer by so many steps of optimisation [default: 0 with an encoder, else 400]
+    /// Bring the codes closer by so many steps of optimisation [default: what the encoder's file advises, 150 for the
+    /// one that ships, else 0; without an encoder 400]
     #[arg(long, value_name = "STEPS", alias = "optimise", value_parser = clap::value_parser!(u32).range(0..=1_000_000), help_heading = "Codes")]
     pub(in crate::cli) optimize: Option<u32>,
     /// What the optimisation may change: one code for all layers, or each
@@ -71,12 +72,12 @@ enum SpaceName {
 }
 
 impl InversionArgs {
-    /// The optimisation that is asked for; `encoded` when it begins where an encoder ends.
+    /// The optimisation that is asked for; `encoder` is the steps that an encoder advises, if it begins where one ends.
     ///
     /// # Errors
     /// [`Error::Request`] for numbers that cannot be used, and for settings of an optimisation that is not made.
-    pub(in crate::cli) fn refinement(&self, encoded: bool) -> Result<Option<Settings>> {
-        let steps = self.optimize.unwrap_or(if encoded { 0 } else { USUAL_STEPS });
+    pub(in crate::cli) fn refinement(&self, encoder: Option<u32>) -> Result<Option<Settings>> {
+        let steps = self.optimize.or(encoder).unwrap_or(USUAL_STEPS);
         let typed = [
             (self.lr, "--lr"),
             (self.anchor, "--anchor"),
@@ -106,7 +107,7 @@ impl InversionArgs {
                 None => Ok(None),
             };
         }
-        let begun = encoded || self.start.is_some();
+        let begun = encoder.is_some() || self.start.is_some();
         let usual = if begun { Settings::refining(steps) } else { Settings::from_mean(steps) };
         Ok(Some(Settings {
             space: match self.space {

@@ -69,8 +69,9 @@ impl Inverter {
         printer: &Printer,
     ) -> Result<Self> {
         let encoder_file = encoder_file(args, asked)?;
-        let refine = args.refinement(encoder_file.is_some())?;
-        if encoder_file.is_none() && refine.is_none() {
+        // What can be refused before anything is loaded.
+        let before = args.refinement(encoder_file.is_some().then_some(0));
+        if encoder_file.is_none() && before?.is_none() {
             return Err(Error::request(
                 "nothing would make codes: no encoder, and `--optimize 0`",
                 "name an encoder with `--encoder FILE`, or allow some steps",
@@ -98,6 +99,11 @@ impl Inverter {
         let first = args.first_encoder.as_deref().map(builtin::resolve_encoder).transpose()?;
         let first = first.as_deref().map(|file| open("first encoder", file)).transpose()?;
         check_kind(encoder.as_ref(), kind)?;
+        let advised = encoder.as_ref().map(|encoder| match kind {
+            InputKind::Photo => encoder.config().refine.unwrap_or(0),
+            _ => 0,
+        });
+        let refine = args.refinement(advised)?;
         check_first(encoder.as_ref(), first.as_ref())?;
         if kind != InputKind::Photo && refine.is_some() {
             return Err(Error::request(

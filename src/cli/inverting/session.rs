@@ -231,14 +231,14 @@ impl<'a> Session<'a> {
         for (chunk, start) in sights.chunks(size).zip((0..).step_by(size)) {
             let steps = self.inverter.refine.as_ref().map_or(0, |r| r.steps);
             let mut each = |losses: &Losses| {
-                if losses.step % 10 == 0 {
+                if losses.step.is_multiple_of(10) {
                     bar.set_message(format!(
                         "step {}/{steps}  loss {:.4}",
                         losses.step, losses.total
                     ));
                     bar.tick();
                 }
-                if self.printer.verbose && losses.step % 50 == 0 {
+                if self.printer.verbose && losses.step.is_multiple_of(50) {
                     let Losses { step, total, pixel, perceptual } = losses;
                     self.printer.detail(&format!(
                         "step {step}/{steps}  loss {total:.4}  pixel {pixel:.4}  perceptual {perceptual:.4}"
