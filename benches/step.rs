@@ -13,7 +13,9 @@ use nada::adapt::direction::Direction;
 use nada::adapt::{Adaptation, Judge};
 use nada::clip::config::{TextConfig, VitConfig};
 use nada::clip::{self, Clip, Resize, VisionConfig, normalise};
-use nada::config::{Config, LayerSet, Layers, NamedSet};
+use nada::config::{Config, LayerSet, Layers, MapperConfig, NamedSet};
+use nada::edit::mapper::MapperTraining;
+use nada::edit::{Critic, Eye};
 use nada::stylegan2::{self, Generator};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -29,7 +31,7 @@ Usage: scripts/bench [--quick] [--json] [--threads N] [--only NAME]
   --json       one JSON object per work instead of the table
   --threads N  CPU threads (default 2, what the targets are for)
   --cpu        CPU seconds instead of the clock's (Linux): with --threads 1, steady on a busy machine
-  --only NAME  all-layers, adaptive or command
+  --only NAME  all-layers, adaptive, mapper or command
 ";
 
 /// A work and its targets.
@@ -41,7 +43,7 @@ struct Work {
     wanted_gib: f64,
 }
 
-const WORKS: [Work; 3] = [
+const WORKS: [Work; 4] = [
     Work {
         name: "all-layers",
         about: "256 px config-f, ViT-B/32, batch 2, all layers",
@@ -53,6 +55,12 @@ const WORKS: [Work; 3] = [
         about: "the same, adaptive choice of 9 (search batch 8)",
         wanted: 1.5,
         wanted_gib: 6.0,
+    },
+    Work {
+        name: "mapper",
+        about: "a latent mapper for it, with the norm loss, batch 2",
+        wanted: 1.5,
+        wanted_gib: 3.5,
     },
     Work {
         name: "command",
@@ -120,6 +128,7 @@ fn main() {
         nada::torch::keep_freed_memory(); // as the command does
         let result = match name.as_str() {
             "command" => whole_command(&options),
+            "mapper" => mapper_steps(&options),
             name => steps(name == "adaptive", &options),
         };
         println!("{result}");
@@ -206,17 +215,43 @@ fn steps(adaptive: bool, options: &Options) -> Value {
     };
     let judge = Judge::new(clip, 1.0, Resize::Antialias, direction());
     let mut run = Adaptation::new(frozen, start, vec![judge], config).unwrap();
+    timed(gflop, options, &mut |step| {
+        run.step(step).unwrap();
+    })
+}
+
+/// A few steps of a mapper: the images of the codes as they were, forward; those of the moved codes forward, and
+/// backward to the codes. No weight of the generator or of CLIP has a gradient.
+fn mapper_steps(options: &Options) -> Value {
+    let shape = stylegan2::Config::standard(256, 2);
+    let generator = Generator::random(shape.clone(), 0, Kind::Float, Device::Cpu).unwrap();
+    let clip = vit_b32();
+    let mut config = MapperConfig::default();
+    config.train.batch = 2;
+    config.augment.copies = 0;
+    let each = generator_gflop(&shape) + vit_gflop(clip.config());
+    let mut critic = Critic::default();
+    let eye = Eye::clip(clip.resolution(), Resize::Antialias);
+    critic.add_with_text(clip, eye, 1.0, normalise(&Tensor::randn([1, 512], F32)));
+    let mut run = MapperTraining::new(generator, critic, None, config).unwrap();
+    timed(2.0 * 3.0 * each, options, &mut |step| {
+        run.step(step).unwrap();
+    })
+}
+
+/// Seconds of a step beside its floor.
+fn timed(gflop: f64, options: &Options, work: &mut dyn FnMut(u64)) -> Value {
     let clock = Clock { cpu: options.cpu };
     let mut probe = Probe::new();
     let mut seconds = Vec::new();
     // The heap still grows in the second step.
     for step in 0..2 {
-        run.step(step).unwrap();
+        work(step);
     }
     for step in 2..(if options.quick { 4 } else { 7 }) {
         probe.measure(clock);
         let before = clock.now();
-        run.step(step).unwrap();
+        work(step);
         seconds.push(clock.now() - before);
     }
     probe.measure(clock);
