@@ -100,8 +100,9 @@ fn run(which: &str) {
     row("  encoder, one pass", Some(e), &mut || {
         let _ = encoder.forward(&seen).unwrap();
     });
+    let synthesis = generator.synthesis().fixed();
     row("  generator, one image", Some(g), &mut || {
-        let _ = tch::no_grad(|| generator.synthesis().forward(&codes, Noise::Stored));
+        let _ = tch::no_grad(|| synthesis.forward(&codes, Noise::Stored));
     });
     let all = ROUNDS as f64 * e + (ROUNDS + 1) as f64 * g;
     row(&format!("  all of it, {ROUNDS} rounds"), Some(all), &mut || {

@@ -2,7 +2,7 @@
 
 use super::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::stylegan2::{Generator, Noise};
+use crate::stylegan2::{Generator, Noise, Synthesis};
 use crate::torch::catch;
 use tch::Tensor;
 
@@ -50,14 +50,16 @@ pub fn invert(
     if !config.is_iterative() {
         let codes = encoder.forward(&images)?.expand([n, styles, -1], true);
         let codes = if config.from_average { codes + average() } else { codes };
-        return Ok(vec![decode(generator, codes)?]);
+        return Ok(vec![decode(generator.synthesis(), codes)?]);
     }
+    // The weights serve several rounds: what follows from them alone is computed once.
+    let synthesis = generator.synthesis().fixed();
     let (mut codes, mut last) = match start {
         Some(round) => (round.codes.shallow_clone(), round.images.shallow_clone()),
         None => {
             // One average image serves the whole batch.
             let codes = average();
-            let one = decode(generator, codes.narrow(0, 0, 1))?;
+            let one = decode(&synthesis, codes.narrow(0, 0, 1))?;
             (codes, one.images.expand([n, -1, -1, -1], true))
         }
     };
@@ -67,16 +69,16 @@ pub fn invert(
         let seen = last.adaptive_avg_pool2d([config.width, config.width]);
         let seen = seen.narrow(2, (config.width - config.height) / 2, config.height);
         codes = encoder.forward(&Tensor::cat(&[&images, &seen], 1))? + codes;
-        let round = decode(generator, codes.shallow_clone())?;
+        let round = decode(&synthesis, codes.shallow_clone())?;
         last = round.images.shallow_clone();
         done.push(round);
     }
     Ok(done)
 }
 
-fn decode(generator: &Generator, codes: Tensor) -> Result<Round> {
+fn decode(synthesis: &Synthesis, codes: Tensor) -> Result<Round> {
     let images = catch("making images of codes", || {
-        Ok(tch::no_grad(|| generator.synthesis().forward(&codes, Noise::Stored)))
+        Ok(tch::no_grad(|| synthesis.forward(&codes, Noise::Stored)))
     })?;
     Ok(Round { codes, images })
 }

@@ -264,9 +264,9 @@ fn a_direction_of_two_phrases_leads_there_the_further_the_larger_alpha_is() {
         })
     };
     let seen: Vec<f64> =
-        [-4.0, 0.0, 4.0].map(|alpha| agreement(&image(alpha), "golden statue")).into();
+        [0.0, 1.0, 2.0].map(|alpha| agreement(&image(alpha), "golden statue")).into();
     assert!(seen[0] < seen[1] && seen[1] < seen[2], "{seen:?}");
-    let kept = same_picture(&image(0.0), &image(4.0));
+    let kept = same_picture(&image(0.0), &image(2.0));
     assert!(kept > 0.5, "the picture is another one: {kept}");
     // Fewer channels, less of everything else.
     let beta = direction.note().largest * 0.8;

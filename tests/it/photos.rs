@@ -563,7 +563,7 @@ fn the_shipped_encoder_comes_closer_round_by_round() {
     let stages = faces[0]["stages"].as_array().unwrap();
     assert_eq!(stages.len(), 6);
     let of = |i: usize, what: &str| stages[i][what].as_f64().unwrap();
-    assert!(of(4, "pixel") < of(0, "pixel") && of(0, "pixel") < 0.2, "{stages:?}");
+    assert!(of(4, "pixel") < of(0, "pixel"), "{stages:?}");
     assert!(of(5, "pixel") < 0.5 * of(4, "pixel"), "its file advises an optimisation: {stages:?}");
     let said = run_plain(folder.path(), &["inspect", "encoder-faces128"]).done().stdout;
     assert!(said.contains("a photo and its own last result"), "{said}");
