@@ -7,15 +7,16 @@ use std::path::PathBuf;
 fn main() {
     // `scripts/libtorch` touches this file when it links another libtorch.
     println!("cargo:rerun-if-changed=build.rs");
-    embed_presets();
+    println!("cargo:rerun-if-changed=presets");
+    embed_presets("presets", "presets.rs");
+    embed_presets("presets/mapper", "mapper_presets.rs");
     link_libtorch();
 }
 
-/// Writes the list of `presets/*.yaml` as Rust, so that a new preset is a new file and nothing else.
-fn embed_presets() {
-    println!("cargo:rerun-if-changed=presets");
+/// Writes the list of a folder's `*.yaml` as Rust, so that a new preset is a new file and nothing else.
+fn embed_presets(folder: &str, out: &str) {
     let variable = |name: &str| PathBuf::from(std::env::var_os(name).expect("cargo sets it"));
-    let files = std::fs::read_dir(variable("CARGO_MANIFEST_DIR").join("presets"));
+    let files = std::fs::read_dir(variable("CARGO_MANIFEST_DIR").join(folder));
     let mut files: Vec<PathBuf> = files.into_iter().flatten().flatten().map(|f| f.path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "yaml"));
     // `default` comes first, the others by name.
@@ -26,7 +27,7 @@ fn embed_presets() {
         let _ = writeln!(list, "({name:?}, include_str!({:?})),", file.display().to_string());
     }
     list.push(']');
-    std::fs::write(variable("OUT_DIR").join("presets.rs"), list).expect("OUT_DIR is writable");
+    std::fs::write(variable("OUT_DIR").join(out), list).expect("OUT_DIR is writable");
 }
 
 fn link_libtorch() {

@@ -9,13 +9,13 @@
 mod measure;
 
 use measure::{Clock, F32, Probe, generator_gflop, own_peak_gib};
-use nada::builtin;
 use nada::imaging::{from_rgb8, load};
 use nada::invert::align::align;
 use nada::invert::{self, Encoder, Facts};
 use nada::models;
 use nada::stylegan2::{self, Generator, Noise};
 use nada::torch::ShapeMap;
+use nada::{builtin, config};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -49,8 +49,8 @@ fn run(which: &str) {
             (ir_se50(), generator, "IR-SE50, 256 px; generator 1024 px")
         }
         _ => {
-            let file = builtin::encoder_of(builtin::GENERATOR).expect("an encoder ships");
-            let generator = builtin::resolve_generator(builtin::GENERATOR).unwrap();
+            let file = builtin::encoder_of(config::GENERATOR).expect("an encoder ships");
+            let generator = builtin::resolve_generator(config::GENERATOR).unwrap();
             let generator = models::open_generator(generator, Kind::Float, Device::Cpu).unwrap().0;
             let encoder = models::open_encoder(&file, Kind::Float, Device::Cpu).unwrap().0;
             (encoder, generator, "the models that ship")

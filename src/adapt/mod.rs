@@ -14,6 +14,7 @@ pub mod losses;
 pub mod optim;
 pub mod patches;
 pub mod ranger;
+pub mod rate;
 pub mod trainer;
 
 pub use adaptation::{Adaptation, Pair, StepReport};

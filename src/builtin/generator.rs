@@ -110,11 +110,7 @@ fn delta_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.into());
     }
-    let run = RunDir::open(path)?;
-    if !run.is_finished() {
-        return Err(unfinished(&path.display().to_string()));
-    }
-    Ok(run.delta_file())
+    Ok(RunDir::open_finished(path)?.delta_file())
 }
 
 fn shipped(asked: &str, folder: Option<&Path>) -> Option<PathBuf> {
@@ -130,8 +126,7 @@ fn whole(asked: &str, folders: Folders<'_>) -> Result<PathBuf> {
     }
     let path = Path::new(asked);
     if RunDir::is_run(path) {
-        let run = RunDir::open(path)?;
-        return if run.is_finished() { Ok(run.generator_file()) } else { Err(unfinished(asked)) };
+        return Ok(RunDir::open_finished(path)?.generator_file());
     }
     if path.is_dir() {
         return Err(Error::request(
@@ -153,13 +148,6 @@ fn whole(asked: &str, folders: Folders<'_>) -> Result<PathBuf> {
         format!("`{asked}` is no shipped generator, and there is no such file or run{near}"),
         shipped_hint("generators", &names, folders.shipped),
     ))
-}
-
-fn unfinished(run: &str) -> Error {
-    Error::request(
-        format!("the run `{run}` has not finished: it holds no `generator.safetensors`"),
-        format!("finish it with `nada adapt --resume {run}`"),
-    )
 }
 
 #[cfg(test)]

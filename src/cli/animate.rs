@@ -1,15 +1,17 @@
 //! `nada animate`: from face to face, and from domain to domain.
 
 use super::generate::MAX_GRID_PIXELS;
-use super::generate::latents::{self, Codes, LatentKind};
+use super::generate::latents::{self, Codes};
 use super::outputs;
 use super::printer::Printer;
 use super::stop;
+use super::truncation;
 use crate::builtin;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::imaging::{save, to_rgb8, video};
 use crate::models;
-use crate::stylegan2::{Generator, Latent, Morph, Noise};
+use crate::stylegan2::{Generator, Morph, Noise};
 use crate::torch::{self, catch};
 use clap::Args;
 use image::RgbImage;
@@ -50,7 +52,7 @@ pub(super) struct AnimateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Codes")]
     seed: u64,
     /// Pull towards the average image: 1 does not, 0 is the average [default: 0.7; 1 with --latents]
-    #[arg(long, value_name = "PSI", allow_negative_numbers = true, help_heading = "Codes")]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, value_parser = truncation::parse, help_heading = "Codes")]
     truncation: Option<f64>,
     /// Every code gets a tile of its own; only the domain changes
     #[arg(long, help_heading = "Frames")]
@@ -106,16 +108,11 @@ impl Format {
 
 /// Runs the command.
 pub(super) fn run(args: &AnimateArgs, printer: &Printer) -> anyhow::Result<()> {
-    if args.truncation.is_some_and(|psi| !psi.is_finite()) {
-        return Err(
-            Error::request("`--truncation` is not a number", "use a number such as 0.7").into()
-        );
-    }
     outputs::claim_file(&args.out, args.force)?;
     let format = Format::of(&args.out)?;
     torch::set_threads(args.threads);
     let device = torch::device(&args.device)?;
-    let usual = [builtin::GENERATOR.to_owned()];
+    let usual = [config::GENERATOR.to_owned()];
     let names = if args.domains.is_empty() { &usual[..] } else { &args.domains };
     let mut generators = Vec::new();
     for name in names {
@@ -267,23 +264,16 @@ fn between(codes: &Tensor, position: f64) -> Tensor {
 
 /// W+ codes `[K, L, D]` to go through.
 fn codes(args: &AnimateArgs, generator: &Generator) -> Result<Tensor> {
-    let one = |seed: u64, image: i64| Codes::Seeded { count: 1, seed }.batch(generator, image, 1);
-    let usual = if args.latents.is_some() { 1.0 } else { 0.7 };
-    let psi = args.truncation.unwrap_or(usual);
-    let drawn: Vec<Latent> = match &args.latents {
-        Some(file) => match latents::read(file, None, generator.config())? {
-            Codes::Given { codes, kind } => vec![match kind {
-                LatentKind::Z => Latent::Z(codes),
-                LatentKind::W => Latent::W(codes),
-                LatentKind::WPlus => Latent::WPlus(codes),
-            }],
-            Codes::Seeded { .. } => Vec::new(),
-        },
-        None if !args.seeds.is_empty() => args.seeds.iter().map(|seed| one(*seed, 0)).collect(),
-        None => (0..args.count.unwrap_or(4)).map(|image| one(args.seed, image)).collect(),
-    };
-    let codes = drawn.iter().map(|latent| tch::no_grad(|| generator.w_plus(latent, psi)));
-    Ok(Tensor::cat(&codes.collect::<Result<Vec<_>>>()?, 0))
+    let psi = truncation::or_usual(args.truncation, args.latents.is_some());
+    if let Some(file) = &args.latents {
+        return latents::read(file, None, generator.config())?.w_plus(generator, psi);
+    }
+    let drawn = |seed: u64, count: i64| Codes::Seeded { count, seed }.w_plus(generator, psi);
+    if args.seeds.is_empty() {
+        return drawn(args.seed, args.count.unwrap_or(4));
+    }
+    let codes = args.seeds.iter().map(|seed| drawn(*seed, 1)).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&codes, 0))
 }
 
 fn comfortable(side: u32) -> u32 {

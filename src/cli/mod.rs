@@ -23,7 +23,9 @@ mod printer;
 mod progress;
 mod score;
 mod stop;
+mod training;
 mod translate;
+mod truncation;
 mod unread;
 
 use crate::error::Error;

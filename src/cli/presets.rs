@@ -2,7 +2,8 @@
 
 use super::printer::{Printer, table};
 use crate::builtin;
-use crate::config::layering::Layered;
+use crate::config::layering::{Layered, Layers};
+use crate::config::{ClipModel, MapperConfig};
 use crate::error::{Error, Result};
 use clap::Args;
 
@@ -11,6 +12,7 @@ use clap::Args;
 #[command(after_long_help = "Examples:
   nada presets
   nada presets sketch > mine.yaml
+  nada presets mapper/default
   nada adapt --config mine.yaml --target \"charcoal drawing\"")]
 pub(super) struct PresetsArgs {
     /// Print this one, ready to be changed and given to `nada adapt --config`
@@ -21,18 +23,38 @@ pub(super) struct PresetsArgs {
 /// Runs the command.
 pub(super) fn run(args: &PresetsArgs, printer: &Printer) -> anyhow::Result<()> {
     if let Some(name) = &args.name {
-        printer.data(builtin::preset(name)?.trim_end())?;
+        let text = match name.starts_with(builtin::OF_MAPPER) {
+            true => builtin::mapper_preset(name)?,
+            false => builtin::preset(name)?,
+        };
+        printer.data(text.trim_end())?;
         return Ok(());
     }
     let mut rows = vec![["NAME", "STEPS", "MODELS", "ABOUT"].map(str::to_owned).to_vec()];
+    let row = |name: String, steps: u64, clip: &[ClipModel], about: String| {
+        let models: Vec<&str> = clip.iter().map(|c| c.model.as_str()).collect();
+        vec![name, steps.to_string(), models.join(" + "), about]
+    };
     for (name, _) in builtin::presets() {
         let config = layered(name)?.resolve()?;
-        let models: Vec<&str> = config.clip.iter().map(|c| c.model.as_str()).collect();
-        let steps = config.train.iterations.to_string();
-        rows.push(vec![name.to_owned(), steps, models.join(" + "), config.about]);
+        rows.push(row(
+            (*name).to_owned(),
+            config.train.iterations,
+            &config.clip,
+            config.about.clone(),
+        ));
+    }
+    for (name, text) in builtin::mapper_presets() {
+        let mut layers = Layers::<MapperConfig>::default();
+        layers.overlay_yaml(text, name)?;
+        let config = layers.resolve()?;
+        let name = format!("{}{name}", builtin::OF_MAPPER);
+        rows.push(row(name, config.train.iterations, &config.clip, config.about.clone()));
     }
     printer.data(&table(&rows))?;
-    printer.info("`nada presets NAME` prints one; `nada adapt --preset NAME` uses it");
+    printer.info(
+        "`nada presets NAME` prints one; `nada adapt --preset NAME` uses it, `nada mapper --preset` those of a mapper",
+    );
     Ok(())
 }
 

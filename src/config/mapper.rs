@@ -61,7 +61,7 @@ impl Default for MapperConfig {
             schema: SCHEMA,
             run: RunKind::Mapper,
             about: String::new(),
-            generator: super::Config::default().generator,
+            generator: super::GENERATOR.into(),
             class: None,
             clip: super::Config::default().clip,
             judge: Vec::new(),

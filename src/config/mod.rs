@@ -12,6 +12,9 @@ pub use mapper::{Levels, MapperConfig, MapperLosses, MapperTrain, OptimiserKind,
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// The generator that is meant when none is named.
+pub const GENERATOR: &str = "faces128";
+
 /// Version of this schema; files of another version are refused.
 pub const SCHEMA: u32 = 1;
 
@@ -67,7 +70,7 @@ impl Default for Config {
             schema: SCHEMA,
             about: String::new(),
             base: None,
-            generator: "faces128".into(),
+            generator: GENERATOR.into(),
             class: None,
             reference: None,
             clip: vec![ClipModel { model: "ViT-B/32".into(), weight: 1.0 }],

@@ -7,25 +7,13 @@ use super::{Critic, Identity};
 use crate::adapt::augment::Draw;
 use crate::adapt::losses::values;
 use crate::adapt::optim::Adam;
+use crate::adapt::rate::Ramp;
 use crate::config::Augment;
 use crate::error::{Error, Result};
 use crate::rng;
 use crate::stylegan2::{Generator, LayerId, Noise, StyleCodes, Synthesis};
 use crate::torch::catch;
-use std::f64::consts::PI;
 use tch::Tensor;
-
-/// Share of the steps in which the learning rate rises …
-const RAMP_UP: f64 = 0.05;
-/// … and in which it falls again, along a cosine.
-const RAMP_DOWN: f64 = 0.25;
-
-/// The learning rate of step `i` of `steps`: up from 0, level, down along a cosine (StyleGAN2's projector).
-pub fn learning_rate(i: u64, steps: u64, peak: f64) -> f64 {
-    let t = i as f64 / steps as f64;
-    let down = ((1.0 - t) / RAMP_DOWN).min(1.0);
-    peak * (0.5 - 0.5 * (down * PI).cos()) * (t / RAMP_UP).min(1.0)
-}
 
 /// The codes that are moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +118,7 @@ impl<'a> Search<'a> {
     /// [`Error::Diverged`] for a loss that is no number; a failure of the device.
     pub fn step(&mut self, step: u64) -> Result<SearchReport> {
         let Settings { steps, lr, l2, identity: identity_weight, .. } = self.settings;
-        let lr = learning_rate(step, steps, lr);
+        let lr = Ramp::usual(lr).rate(step, steps);
         let report = catch("a latent search", || {
             let moved: Vec<usize> =
                 (0..self.codes.len()).filter(|&i| !self.codes[i].0.is_to_rgb()).collect();

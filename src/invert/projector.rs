@@ -6,6 +6,7 @@
 
 use super::perceptual::Perceptual;
 use crate::adapt::optim::Adam;
+use crate::adapt::rate::Ramp;
 use crate::error::{Error, Result};
 use crate::rng;
 use crate::stylegan2::{Generator, Noise};
@@ -34,12 +35,8 @@ pub struct Settings {
     pub steps: u32,
     /// W or W+.
     pub space: Space,
-    /// Highest learning rate.
-    pub lr: f64,
-    /// Share of the steps in which it rises from 0.
-    pub ramp_up: f64,
-    /// Share of the steps, at the end, in which it falls to 0.
-    pub ramp_down: f64,
+    /// The learning rate over the steps.
+    pub lr: Ramp,
     /// How much the codes tremble at first, in units of the spread of styles.
     pub latent_noise: f64,
     /// Share of the steps after which they do not any more.
@@ -64,9 +61,7 @@ impl Settings {
         Self {
             steps,
             space: Space::WPlus,
-            lr: 0.1,
-            ramp_up: 0.05,
-            ramp_down: 0.25,
+            lr: Ramp::usual(0.1),
             latent_noise: 0.05,
             latent_noise_ramp: 0.75,
             pixel: 1.0,
@@ -80,16 +75,7 @@ impl Settings {
 
     /// From codes that are nearly right: small steps, no trembling.
     pub fn refining(steps: u32) -> Self {
-        Self { lr: 0.02, latent_noise: 0.0, ..Self::from_mean(steps) }
-    }
-
-    /// The learning rate at a step.
-    pub fn rate(&self, step: u32) -> f64 {
-        let t = f64::from(step) / f64::from(self.steps.max(1));
-        let falling =
-            if self.ramp_down > 0.0 { ((1.0 - t) / self.ramp_down).min(1.0) } else { 1.0 };
-        let rising = if self.ramp_up > 0.0 { (t / self.ramp_up).min(1.0) } else { 1.0 };
-        self.lr * (0.5 - 0.5 * (falling * std::f64::consts::PI).cos()) * rising
+        Self { lr: Ramp::usual(0.02), latent_noise: 0.0, ..Self::from_mean(steps) }
     }
 }
 
@@ -166,7 +152,7 @@ pub fn project(
         let maps = noise.map_or(Noise::Stored, Noise::Maps);
         synthesis.forward(&codes.expand([n, styles, -1], true), maps)
     };
-    let mut adam = Adam::new(settings.lr, (0.9, 0.999));
+    let mut adam = Adam::new(settings.lr.peak, (0.9, 0.999));
     let mut history = Vec::new();
     for step in 0..settings.steps {
         let losses = catch("looking for codes", || {
@@ -211,7 +197,7 @@ pub fn project(
                 pixel: mean(&pixel),
                 perceptual: look.as_ref().map_or(0.0, mean),
             };
-            adam.set_lr(settings.rate(step));
+            adam.set_lr(settings.lr.rate(step.into(), settings.steps.into()));
             for (i, (leaf, gradient)) in leaves.into_iter().zip(gradients).enumerate() {
                 adam.step(&i.to_string(), leaf, &gradient);
             }
@@ -291,17 +277,6 @@ fn standardise(map: &Tensor) {
 mod tests {
     use super::*;
     use tch::Device;
-
-    #[test]
-    fn the_rate_rises_stays_and_falls() {
-        let settings = Settings::from_mean(100);
-        assert_eq!(settings.rate(0), 0.0);
-        assert!((settings.rate(2) - 0.1 * 0.4).abs() < 1e-12);
-        assert_eq!(settings.rate(50), 0.1);
-        // Half way down a cosine.
-        let falling = 0.5 - 0.5 * (0.5 * std::f64::consts::PI).cos();
-        assert!((Settings { ramp_down: 0.5, ..settings }.rate(75) - 0.1 * falling).abs() < 1e-12);
-    }
 
     #[test]
     fn white_noise_has_less_structure_than_a_ramp() {

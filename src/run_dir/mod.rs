@@ -91,6 +91,22 @@ impl RunDir {
         ))
     }
 
+    /// A run that has its result.
+    ///
+    /// # Errors
+    /// As [`RunDir::open`]; [`Error::Request`] for a run that has not finished.
+    pub fn open_finished(path: impl AsRef<Path>) -> Result<Self> {
+        let run = Self::open(path)?;
+        if run.is_finished() {
+            return Ok(run);
+        }
+        let name = run.path.display();
+        Err(Error::request(
+            format!("the run `{name}` has not finished: it holds no `generator.safetensors`"),
+            format!("finish it with `nada adapt --resume {name}`"),
+        ))
+    }
+
     /// An existing run, to continue: locked, and cleared of what a killed process left half-written.
     ///
     /// # Errors

@@ -217,7 +217,9 @@ fn presets_are_listed_and_printed_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     let ran = nada(folder.path(), &["presets"]).done();
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(lines.len(), nada::builtin::presets().len() + 1);
+    let (presets, mappers) = (nada::builtin::presets(), nada::builtin::mapper_presets());
+    assert_eq!(lines.len(), 1 + presets.len() + mappers.len());
+    assert!(lines[1 + presets.len()].starts_with("mapper/default"), "{}", lines[1 + presets.len()]);
     assert!(
         lines[1].starts_with("default") && lines[1].contains("clip-rn + clip-vit"),
         "{}",
@@ -227,6 +229,8 @@ fn presets_are_listed_and_printed_as_they_stand() {
     let file = format!("{}/presets/default.yaml", env!("CARGO_MANIFEST_DIR"));
     assert_eq!(ran.stdout.trim_end(), std::fs::read_to_string(file).unwrap().trim_end());
     assert_eq!(ran.stderr, "");
+    let ran = nada(folder.path(), &["presets", "mapper/edit"]).done();
+    assert!(ran.stdout.contains("norm: 0.0"), "{}", ran.stdout);
 }
 
 #[test]

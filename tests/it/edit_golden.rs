@@ -1,11 +1,12 @@
 //! Editing against goldens `mapper` and `styleclip`: network, losses, gradients, Ranger's steps, searches, directions.
 
 use crate::common::{assert_close, assert_grad_close, golden, golden_path};
+use nada::adapt::rate::Ramp;
 use nada::checkpoint;
 use nada::config::{Levels, MapperConfig, Parity};
 use nada::edit::channels::{GlobalDirection, Statistics, layout, text_step};
 use nada::edit::mapper::{LevelsMapper, MapperTerm, MapperTraining, Normalise};
-use nada::edit::optimise::{Search, Settings, Space, learning_rate};
+use nada::edit::optimise::{Search, Settings, Space};
 use nada::edit::{Critic, Eye};
 use nada::models::{self, Directions, open_directions};
 use nada::stylegan2::{Generator, Noise, StyleCodes};
@@ -165,7 +166,7 @@ fn latent_optimisation_meets_the_original() {
         let mut search = Search::new(&generator, &start, &critic, None, settings).unwrap();
         for step in 0..steps {
             let lr = want[&format!("{prefix}.lr.f64")].double_value(&[step as i64]);
-            assert!((learning_rate(step, steps, 0.1) - lr).abs() < 1e-12, "{prefix} {step}");
+            assert!((Ramp::usual(0.1).rate(step, steps) - lr).abs() < 1e-12, "{prefix} {step}");
             if step + 1 == steps {
                 let key = format!("{prefix}.image_last{suffix}");
                 assert_close(&key, &search.image(), &want[&key], rtol * 10.0, atol * 10.0);

@@ -1,8 +1,8 @@
 //! The twin generators and one step of training.
 
 mod draws;
-mod sampling;
 mod state;
+mod trainee;
 
 use super::augment::Draw;
 use super::judge::{Judge, Pairs};

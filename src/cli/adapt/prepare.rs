@@ -105,23 +105,6 @@ pub(super) fn prepare(
     Ok(Prepared { adaptation, manifest, base, base_weights: start_weights })
 }
 
-/// Makes sure that a resumed run has the weights that it began with.
-pub(in crate::cli) fn check_weights(now: &Manifest, before: &Manifest) -> Result<()> {
-    for now in &now.weights {
-        let same = |w: &&Weights| w.role == now.role && w.path == now.path;
-        if let Some(then) = before.weights.iter().find(same)
-            && then.sha256 != now.sha256
-        {
-            return Err(Error::file_hint(
-                &now.path,
-                "has changed since this run began",
-                "put the earlier file back, or begin a new run",
-            ));
-        }
-    }
-    Ok(())
-}
-
 impl Prepared {
     /// What would happen, for `--dry-run`.
     pub(super) fn plan(&self) -> String {

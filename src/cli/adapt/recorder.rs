@@ -46,7 +46,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-impl Observer for Recorder<'_> {
+impl Observer<Adaptation> for Recorder<'_> {
     fn stepped(&mut self, report: &StepReport) -> Result<()> {
         let seconds = self.clock.elapsed().as_secs_f64();
         let record = Record::new(report, seconds);

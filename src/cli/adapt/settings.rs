@@ -23,30 +23,15 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
         class,
         reference,
         clip,
-        models_dir: _,
         preset,
-        config,
-        set,
-        iterations,
-        batch,
+        run,
         lr,
         layers,
         k,
-        seed,
-        out: _,
         resume: _,
-        snapshot_every,
-        sample_every,
-        json: _,
-        device,
-        threads,
-        print_config: _,
         dry_run: _,
     } = args;
-    let file = match config {
-        Some(path) => Some((path, fs_err::read_to_string(path).while_doing("read", path)?)),
-        None => None,
-    };
+    let file = run.config_file()?;
     let named = file.as_ref().and_then(|(_, text)| generator_in(text));
     let base = file.as_ref().and_then(|(_, text)| presets::base_of(text));
     let usual = || usual_preset(generator.as_deref().or(named.as_deref()), target.as_deref());
@@ -69,26 +54,10 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
     flag("reference", reference.clone().map(Value::from), "--reference");
     let models = clip.iter().map(|c| clip_model(c)).collect::<Result<Vec<_>>>()?;
     flag("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
-    flag("train.iterations", iterations.map(Value::from), "--iterations");
-    flag("train.batch", batch.map(Value::from), "--batch");
     flag("train.lr", lr.map(Value::from), "--lr");
     flag("layers.choose", layers.as_deref().map(layer_set).transpose()?, "--layers");
     flag("layers.k", k.map(|k| Value::from(k as u64)), "--k");
-    flag("seed", seed.map(Value::from), "--seed");
-    flag("output.snapshot_every", snapshot_every.map(Value::from), "--snapshot-every");
-    flag("output.sample_every", sample_every.map(Value::from), "--sample-every");
-    flag("device", device.clone().map(Value::from), "--device");
-    flag("threads", threads.map(|n| Value::from(n as u64)), "--threads");
-    for pair in set {
-        let (path, text) = pair.split_once('=').ok_or_else(|| {
-            Error::request(
-                format!("`--set {pair}` has no `=`"),
-                "write it as `--set train.ema=0.99`",
-            )
-        })?;
-        let value = serde_yaml::from_str(text).unwrap_or_else(|_| Value::from(text));
-        layered.set(path, value, "--set");
-    }
+    run.overlay(&mut layered)?;
     Ok((layered, preset))
 }
 
@@ -105,18 +74,6 @@ pub(super) fn anchor(config: &mut Config) -> Result<()> {
         *folder = absolute(folder)?.into();
     }
     Ok(())
-}
-
-/// What may change when a run continues.
-pub(super) fn overlay_resumed(args: &AdaptArgs, config: &mut Config) {
-    let put = |slot: &mut u64, value: Option<u64>| *slot = value.unwrap_or(*slot);
-    put(&mut config.train.iterations, args.iterations);
-    put(&mut config.output.snapshot_every, args.snapshot_every);
-    put(&mut config.output.sample_every, args.sample_every);
-    config.threads = args.threads.unwrap_or(config.threads);
-    if let Some(device) = &args.device {
-        config.device.clone_from(device);
-    }
 }
 
 /// The generator that a configuration file names.
@@ -147,8 +104,8 @@ fn preset_about(target: &str) -> Option<&'static str> {
         let preset: Value = serde_yaml::from_str(text).ok()?;
         Some(preset.get("target")?.as_str()?.to_lowercase())
     };
-    let mut presets = builtin::presets().into_iter();
-    presets.find(|(_, text)| about(text).is_some_and(|t| t == asked)).map(|(name, _)| name)
+    let mut presets = builtin::presets().iter();
+    presets.find(|(_, text)| about(text).is_some_and(|t| t == asked)).map(|(name, _)| *name)
 }
 
 /// `NAME|FILE[=WEIGHT]`.

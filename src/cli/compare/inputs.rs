@@ -20,14 +20,7 @@ pub(super) struct Compared {
 
 impl Compared {
     fn open(path: &Path) -> Result<Self> {
-        let run = RunDir::open(path)?;
-        if !run.is_finished() {
-            let name = path.display();
-            return Err(Error::request(
-                format!("the run `{name}` has not finished: it holds no `generator.safetensors`"),
-                format!("finish it with `nada adapt --resume {name}`, or leave it out"),
-            ));
-        }
+        let run = RunDir::open_finished(path)?;
         let (config, manifest) = run.read_config()?;
         let base = manifest.base().cloned().ok_or_else(|| {
             Error::file(run.config_file(), "does not say what the run began with")

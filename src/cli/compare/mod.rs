@@ -6,6 +6,7 @@ mod sheet;
 
 use super::outputs;
 use super::printer::Printer;
+use super::truncation;
 use crate::error::{Error, Result};
 use crate::imaging::save;
 use crate::torch;
@@ -31,7 +32,7 @@ pub(super) struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(i64).range(1..=256), help_heading = "Images")]
     count: i64,
     /// Pull towards the average image: 1 does not, 0 is the average [default: that of the first run's samples]
-    #[arg(long, value_name = "PSI", allow_negative_numbers = true, help_heading = "Images")]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, value_parser = truncation::parse, help_heading = "Images")]
     truncation: Option<f64>,
     /// The codes follow from it; image i is the same whatever the count
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Images")]
@@ -97,12 +98,6 @@ pub(super) fn run(args: &CompareArgs, printer: &Printer) -> anyhow::Result<()> {
 
 /// What can be refused before anything is read.
 fn check_request(args: &CompareArgs) -> Result<PathBuf> {
-    if args.truncation.is_some_and(|psi| !psi.is_finite()) {
-        return Err(Error::request(
-            "`--truncation` is not a number",
-            "use a number such as 0.7; 1 leaves the images alone",
-        ));
-    }
     let (labels, runs) = (args.label.len(), args.runs.len());
     if labels > 0 && labels != runs {
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });

@@ -2,8 +2,10 @@
 
 use super::super::generate::latents::{self, Codes, LatentKind};
 use super::super::printer::Printer;
+use super::super::truncation;
 use crate::builtin;
-use crate::error::{Error, Result};
+use crate::config;
+use crate::error::Result;
 use crate::models::{self, Origin};
 use crate::stylegan2::Generator;
 use crate::torch;
@@ -11,14 +13,11 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// ψ of images drawn from the seed.
-const USUAL_TRUNCATION: f64 = 0.7;
-
 /// Which generator, and on which machine.
 #[derive(Debug, Args)]
 pub(super) struct GeneratorArgs {
     /// A shipped name, a checkpoint file, the folder of a run, or BASE+DELTA
-    #[arg(long, value_name = "FILE|RUN", default_value_t = usual_generator(), help_heading = "Models")]
+    #[arg(long, value_name = "FILE|RUN", default_value = config::GENERATOR, help_heading = "Models")]
     pub(super) generator: String,
     /// Which class a conditional generator shall draw
     #[arg(long, value_name = "N", help_heading = "Models")]
@@ -65,7 +64,7 @@ pub(super) struct CodesArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=64), help_heading = "Images")]
     count: Option<i64>,
     /// Pull towards the average image: 1 does not, 0 is the average [default: 0.7; 1 with --latents]
-    #[arg(long, value_name = "PSI", allow_negative_numbers = true, help_heading = "Images")]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, value_parser = truncation::parse, help_heading = "Images")]
     truncation: Option<f64>,
 }
 
@@ -75,11 +74,6 @@ impl std::ops::Deref for CodesArgs {
     fn deref(&self) -> &GeneratorArgs {
         &self.own
     }
-}
-
-/// The generator that every command takes when none is named.
-pub(super) fn usual_generator() -> String {
-    crate::config::Config::default().generator
 }
 
 /// A generator and the W+ codes to be edited.
@@ -95,28 +89,19 @@ pub(super) struct Subject {
 impl CodesArgs {
     /// Opens the generator and makes the codes.
     pub(super) fn subject(&self, printer: &Printer) -> Result<Subject> {
-        if self.truncation.is_some_and(|psi| !psi.is_finite()) {
-            return Err(Error::request(
-                "`--truncation` is not a number",
-                "use a number such as 0.7; 1 leaves the images alone",
-            ));
-        }
         let (generator, origin) = self.own.open(printer)?;
-        let (codes, usual, about) = match &self.latents {
+        let (codes, about) = match &self.latents {
             Some(file) => (
                 latents::read(file, self.latent_kind, generator.config())?,
-                1.0,
                 file.display().to_string(),
             ),
             None => {
                 let count = self.count.unwrap_or(4);
-                let seeded = Codes::Seeded { count, seed: self.seed };
-                (seeded, USUAL_TRUNCATION, format!("seed {}", self.seed))
+                (Codes::Seeded { count, seed: self.seed }, format!("seed {}", self.seed))
             }
         };
-        let psi = self.truncation.unwrap_or(usual);
-        let latent = codes.batch(&generator, 0, codes.count());
-        let codes = tch::no_grad(|| generator.w_plus(&latent, psi))?.contiguous();
+        let psi = truncation::or_usual(self.truncation, self.latents.is_some());
+        let codes = codes.w_plus(&generator, psi)?.contiguous();
         let about = format!("{} · {about} · truncation {psi}", self.generator);
         Ok(Subject { generator, origin, codes, about })
     }

@@ -38,14 +38,7 @@ pub(super) struct Loaded {
 impl Inputs {
     /// Reads the run's record and refuses what can be refused at once.
     pub(super) fn find(args: &EvaluateArgs) -> Result<Self> {
-        let run = RunDir::open(&args.run)?;
-        if !run.is_finished() {
-            let name = args.run.display();
-            return Err(Error::request(
-                format!("the run `{name}` has not finished: it holds no `generator.safetensors`"),
-                format!("finish it with `nada adapt --resume {name}`"),
-            ));
-        }
+        let run = RunDir::open_finished(&args.run)?;
         let (config, manifest) = run.read_config()?;
         let phrase = |asked: &Option<String>, own: &str, name: &str| {
             let phrase = asked.clone().unwrap_or_else(|| own.to_owned()).trim().to_owned();

@@ -9,6 +9,7 @@ mod table;
 use super::outputs;
 use super::printer::Printer;
 use super::stop;
+use super::truncation;
 use crate::atomic;
 use crate::error::{Error, IoContext, Result};
 use crate::evaluate::verdict::findings;
@@ -41,7 +42,7 @@ pub(super) struct EvaluateArgs {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(i64).range(2..=20_000), help_heading = "Images")]
     samples: i64,
     /// Pull towards the average image: 1 does not, 0 is the average [default: that of the run's samples]
-    #[arg(long, value_name = "PSI", allow_negative_numbers = true, help_heading = "Images")]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, value_parser = truncation::parse, help_heading = "Images")]
     truncation: Option<f64>,
     /// Every random number follows from it; no training uses these numbers, whatever its seed
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Images")]
@@ -91,13 +92,6 @@ pub(super) struct EvaluateArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<()> {
-    if args.truncation.is_some_and(|psi| !psi.is_finite()) {
-        return Err(Error::request(
-            "`--truncation` is not a number",
-            "use a number such as 0.7; 1 leaves the images alone",
-        )
-        .into());
-    }
     torch::set_threads(args.threads);
     let inputs = Inputs::find(args)?;
     let folder = args.out.clone().unwrap_or_else(|| inputs.run.path().join("evaluation"));

@@ -6,6 +6,7 @@ mod tensors;
 use super::convert::Dtype;
 use super::outputs;
 use super::printer::Printer;
+use super::truncation;
 use crate::builtin;
 use crate::checkpoint;
 use crate::error::{Error, Result};
@@ -19,8 +20,6 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// ψ of what an exported network makes of z.
-const USUAL_TRUNCATION: f64 = 0.7;
 /// Images that are compared; several, so that a batch size that was baked in would be seen.
 const CHECKED: i64 = 3;
 /// Brightness by which an exported network may differ, on a scale of -1 to 1.
@@ -50,7 +49,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "GENERATOR")]
     base: Option<String>,
     /// With `torchscript` and `onnx`: the ψ of z → image [default: 0.7]
-    #[arg(long, value_name = "PSI", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, value_parser = truncation::parse)]
     truncation: Option<f64>,
     /// With `torchscript` and `onnx`: the noise that is worked in [default: stored]
     #[arg(long, value_name = "NOISE")]
@@ -174,7 +173,7 @@ impl Job<'_> {
     }
 
     fn psi(&self) -> f64 {
-        self.args.truncation.unwrap_or(USUAL_TRUNCATION)
+        self.args.truncation.unwrap_or(truncation::USUAL)
     }
 
     fn noise(&self) -> NoiseChoice {
@@ -262,12 +261,6 @@ fn check_request(args: &ExportArgs) -> Result<()> {
                 format!("leave it out, or use `--format {formats}`"),
             ));
         }
-    }
-    if args.truncation.is_some_and(|psi| !psi.is_finite()) {
-        return Err(Error::request(
-            "`--truncation` is not a number",
-            "use a number such as 0.7; 1 leaves the images alone",
-        ));
     }
     Ok(())
 }

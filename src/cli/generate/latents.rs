@@ -53,6 +53,14 @@ impl Codes {
         }
     }
 
+    /// All of them as W+ `[N, L, D]`.
+    ///
+    /// # Errors
+    /// As [`Generator::w_plus`].
+    pub(in crate::cli) fn w_plus(&self, generator: &Generator, psi: f64) -> Result<Tensor> {
+        tch::no_grad(|| generator.w_plus(&self.batch(generator, 0, self.count()), psi))
+    }
+
     /// The codes of `n` images from `start`.
     pub(in crate::cli) fn batch(&self, generator: &Generator, start: i64, n: i64) -> Latent {
         let ready = |t: Tensor| t.to_device(generator.device()).to_kind(generator.kind());

@@ -5,6 +5,7 @@ pub(in crate::cli) mod latents;
 use super::mapper::{MapperFlags, Moved};
 use super::outputs;
 use super::printer::Printer;
+use super::truncation;
 use crate::builtin;
 use crate::checkpoint::save_in_pieces;
 use crate::error::{Error, IoContext, Result};
@@ -20,8 +21,6 @@ use latents::{Codes, LatentKind};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-/// ψ of images drawn from the seed: faces of average quality or better.
-const USUAL_TRUNCATION: f64 = 0.7;
 /// Pixels of a batch: keeps memory below about 1 GiB at any resolution.
 pub(in crate::cli) const BATCH_PIXELS: i64 = 1 << 20;
 /// More than a picture can show ([`Grid::render`] has the same limit).
@@ -61,7 +60,7 @@ pub(super) struct GenerateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000), help_heading = "Images")]
     count: Option<i64>,
     /// Pull towards the average image: 1 does not, 0 is the average [default: 0.7; 1 with --latents]
-    #[arg(long, value_name = "PSI", allow_negative_numbers = true, help_heading = "Images")]
+    #[arg(long, value_name = "PSI", allow_negative_numbers = true, value_parser = truncation::parse, help_heading = "Images")]
     truncation: Option<f64>,
     /// Noise that makes freckles and strands of hair
     #[arg(long, value_name = "NOISE", default_value = "stored", help_heading = "Images")]
@@ -135,10 +134,9 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
     }
     check_room(&pictures, codes.count(), generator.config().resolution, twin.is_some())?;
     let mapper = args.mapper.open(&generator, &origin.sha256, printer)?;
-    let usual = if args.latents.is_some() { 1.0 } else { USUAL_TRUNCATION };
     let sampler = Sampler {
         codes: &codes,
-        psi: args.truncation.unwrap_or(usual),
+        psi: truncation::or_usual(args.truncation, args.latents.is_some()),
         noise: args.noise,
         seed: args.seed,
         mapper: mapper.as_ref(),
@@ -152,12 +150,6 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
 
 /// What can be refused before anything is loaded.
 fn check_request(args: &GenerateArgs) -> Result<Pictures> {
-    if args.truncation.is_some_and(|psi| !psi.is_finite()) {
-        return Err(Error::request(
-            "`--truncation` is not a number",
-            "use a number such as 0.7; 1 leaves the images alone",
-        ));
-    }
     let ending = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase());
     let pictures = match &args.out {
         Some(path) if ending(path).as_deref() == Some("png") => Pictures::Grid(path.clone()),

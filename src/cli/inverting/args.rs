@@ -1,5 +1,6 @@
 //! How photos become codes, as it is typed.
 
+use crate::adapt::rate::Ramp;
 use crate::error::{Error, Result};
 use crate::invert::{Settings, Space};
 use clap::Args;
@@ -114,7 +115,7 @@ impl InversionArgs {
                 SpaceName::W => Space::W,
                 SpaceName::WPlus => Space::WPlus,
             },
-            lr: self.lr.unwrap_or(usual.lr),
+            lr: self.lr.map_or(usual.lr, Ramp::usual),
             anchor: self.anchor.unwrap_or(usual.anchor),
             perceptual: self.perceptual_weight,
             fit_noise: self.fit_noise,

@@ -3,8 +3,9 @@
 use super::args::InversionArgs;
 use super::ledger::Weights;
 use crate::builtin;
-use crate::cli::generate::latents::{self, LatentKind};
+use crate::cli::generate::latents;
 use crate::cli::printer::Printer;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::imaging::from_rgb8;
 use crate::invert::align::Frame;
@@ -12,7 +13,7 @@ use crate::invert::{
     Cut, Encoder, Inputs, Inversion, Losses, Perceptual, Recipe, Settings, labels,
 };
 use crate::models::{self, GeneratorFiles};
-use crate::stylegan2::{Generator, Latent};
+use crate::stylegan2::Generator;
 use crate::torch;
 use image::{RgbImage, imageops};
 use std::ops::ControlFlow;
@@ -84,7 +85,7 @@ impl Inverter {
             (None, Some(asked), _) => builtin::resolve_generator(asked)?,
             // A file of ReStyle, pSp or e4e holds the generator that it was trained for.
             (None, None, Some(encoder)) if !is_shipped(encoder) => encoder.clone().into(),
-            (None, None, _) => builtin::resolve_generator(builtin::GENERATOR)?,
+            (None, None, _) => builtin::resolve_generator(config::GENERATOR)?,
         };
         let mut weights = Vec::new();
         let (generator, origin) = models::open_generator(files, Kind::Float, device)?;
@@ -124,7 +125,9 @@ impl Inverter {
             (_, rounds) => rounds.map_or(0, usize::from),
         };
         let start = match &args.start {
-            Some(file) => Some(start_codes(file, &generator)?),
+            Some(file) => {
+                Some(latents::read(file, None, generator.config())?.w_plus(&generator, 1.0)?)
+            }
             None => None,
         };
         Ok(Self {
@@ -244,7 +247,7 @@ fn encoder_file(args: &InversionArgs, generator: Option<&str>) -> Result<Option<
         Some("none") => Ok(None),
         Some(asked) => builtin::resolve_encoder(asked).map(Some),
         None => {
-            let generator = generator.unwrap_or(builtin::GENERATOR);
+            let generator = generator.unwrap_or(config::GENERATOR);
             let found = builtin::encoder_of(builtin::base_of(generator));
             if found.is_none() && args.optimize.is_none() && args.start.is_none() {
                 return Err(Error::request(
@@ -356,18 +359,4 @@ fn open_perceptual(
     origin.notes.iter().for_each(|note| printer.warn(note));
     weights.push(Weights::of("perceptual", &origin));
     Ok(Some(Perceptual::of_clip(clip)))
-}
-
-/// W+ codes to begin with, `[N, L, D]`.
-fn start_codes(file: &Path, generator: &Generator) -> Result<Tensor> {
-    let codes = latents::read(file, None, generator.config())?;
-    let latent = match codes {
-        latents::Codes::Given { codes, kind } => match kind {
-            LatentKind::Z => Latent::Z(codes),
-            LatentKind::W => Latent::W(codes),
-            LatentKind::WPlus => Latent::WPlus(codes),
-        },
-        latents::Codes::Seeded { .. } => unreachable!("a file gives codes"),
-    };
-    generator.w_plus(&latent, 1.0)
 }

@@ -48,21 +48,14 @@ impl MapperFlags {
         sha256: &str,
         printer: &Printer,
     ) -> Result<Option<Moved>> {
-        let Some(asked) = &self.mapper else { return Ok(None) };
-        if !(0.0..=2.0).contains(&self.mapper_strength) {
-            return Err(Error::request(
-                format!("`--mapper-strength` is {}", self.mapper_strength),
-                "use a number from 0 to 2; 1 is as the mapper was trained",
-            ));
-        }
-        let stored = open(asked, generator)?;
-        if stored.generator_sha256.as_deref().is_some_and(|own| own != sha256) {
+        let Some(moved) = self.read(generator)? else { return Ok(None) };
+        if !moved.is_of(sha256) {
             printer.warn(&format!(
                 "the mapper `{}` was trained with another generator than this one",
-                asked.display()
+                moved.stored.origin.path.display()
             ));
         }
-        Ok(Some(Moved { stored, strength: self.mapper_strength }))
+        Ok(Some(moved))
     }
 
     /// As [`MapperFlags::open`] for one of several generators: only the one that the mapper was trained with gets it,
@@ -74,14 +67,19 @@ impl MapperFlags {
         &self,
         generator: &Generator,
         sha256: &str,
-        printer: &Printer,
     ) -> Result<Option<Moved>> {
+        Ok(self.read(generator)?.filter(|moved| moved.is_of(sha256)))
+    }
+
+    fn read(&self, generator: &Generator) -> Result<Option<Moved>> {
         let Some(asked) = &self.mapper else { return Ok(None) };
-        let own = open(asked, generator)?.generator_sha256;
-        match own.is_none_or(|own| own == sha256) {
-            true => self.open(generator, sha256, printer),
-            false => Ok(None),
+        if !(0.0..=2.0).contains(&self.mapper_strength) {
+            return Err(Error::request(
+                format!("`--mapper-strength` is {}", self.mapper_strength),
+                "use a number from 0 to 2; 1 is as the mapper was trained",
+            ));
         }
+        Ok(Some(Moved { stored: open(asked, generator)?, strength: self.mapper_strength }))
     }
 
     /// For messages and metadata.
@@ -114,6 +112,11 @@ pub(super) fn open(asked: &Path, generator: &Generator) -> Result<StoredMapper> 
 }
 
 impl Moved {
+    /// Whether it was trained with the generator of this hash, or does not say with which.
+    fn is_of(&self, sha256: &str) -> bool {
+        self.stored.generator_sha256.as_deref().is_none_or(|own| own == sha256)
+    }
+
     /// Moves W+ codes `[N, L, D]`.
     ///
     /// # Errors

@@ -3,15 +3,16 @@
 use super::super::printer::Printer;
 use super::super::progress::Progress;
 use super::super::stop;
+use crate::adapt::Pair;
+use crate::adapt::trainer::Observer;
 use crate::config::MapperConfig;
-use crate::edit::mapper::{MapperReport, MapperTraining, Observer};
+use crate::edit::mapper::{MapperReport, MapperTraining};
 use crate::error::{IoContext, Result};
 use crate::imaging::grid::Grid;
 use crate::imaging::plot::{Series, Smoothing, line_plot};
 use crate::imaging::{save, to_rgb8};
 use crate::run_dir::{MetricsWriter, Record, RunDir};
 use std::time::Instant;
-use tch::Tensor;
 
 /// The observer of a run: metrics, pictures, snapshots, progress.
 pub(super) struct Recorder<'a> {
@@ -46,7 +47,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-impl Observer for Recorder<'_> {
+impl Observer<MapperTraining> for Recorder<'_> {
     fn stepped(&mut self, report: &MapperReport) -> Result<()> {
         let record = Record {
             step: report.step,
@@ -68,12 +69,12 @@ impl Observer for Recorder<'_> {
         Ok(())
     }
 
-    fn sampled(&mut self, step: u64, before: &Tensor, after: &Tensor) -> Result<()> {
+    fn sampled(&mut self, step: u64, samples: &Pair) -> Result<()> {
         let config = self.config;
         let picture = Grid::new()
             .title(format!("{}: codes before and behind the mapper", config.target))
-            .row("before", to_rgb8(before)?)
-            .row("after", to_rgb8(after)?)
+            .row("before", to_rgb8(&samples.source)?)
+            .row("after", to_rgb8(&samples.adapted)?)
             .footer(format!("step {step} of {} · seed {}", config.train.iterations, config.seed))
             .render()?;
         let (folder, file) = (self.folder.samples_dir(), self.folder.sample_file(step));

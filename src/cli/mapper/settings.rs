@@ -4,7 +4,7 @@ use super::MapperArgs;
 use crate::builtin;
 use crate::config::MapperConfig;
 use crate::config::layering::Layers;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{IoContext, Result};
 use crate::run_dir::RunDir;
 use serde_yaml::Value;
 
@@ -41,7 +41,7 @@ pub(super) enum LevelName {
 /// All layers of a new run, not yet resolved, and the name of the preset below them.
 pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<MapperConfig>, String)> {
     let adapted = match &args.run {
-        Some(run) => Some((run, adapted_run(run)?)),
+        Some(run) => Some((run, RunDir::open_finished(run)?.read_config()?.0)),
         None => None,
     };
     let generator = adapted
@@ -75,8 +75,7 @@ pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<Mappe
             layered.set("class", class, &origin);
         }
     }
-    if let Some(path) = &args.config {
-        let text = fs_err::read_to_string(path).while_doing("read", path)?;
+    if let Some((path, text)) = args.training.config_file()? {
         layered.overlay_yaml(&text, &path.display().to_string())?;
     }
     let mut flag = |path: &str, value: Option<Value>, name: &str| {
@@ -96,8 +95,6 @@ pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<Mappe
     flag("judge", (!judges.is_empty()).then(|| Value::Sequence(judges)), "--judge");
     let arcface = args.arcface.as_ref().map(|p| Value::from(p.to_string_lossy().into_owned()));
     flag("arcface", arcface, "--arcface");
-    flag("train.iterations", args.iterations.map(Value::from), "--iterations");
-    flag("train.batch", args.batch.map(Value::from), "--batch");
     flag("strength", args.strength.map(Value::from), "--strength");
     if !args.levels.is_empty() {
         for (path, level) in [
@@ -108,36 +105,8 @@ pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<Mappe
             flag(path, Some(Value::from(args.levels.contains(&level))), "--levels");
         }
     }
-    flag("seed", args.seed.map(Value::from), "--seed");
-    flag("output.snapshot_every", args.snapshot_every.map(Value::from), "--snapshot-every");
-    flag("output.sample_every", args.sample_every.map(Value::from), "--sample-every");
-    flag("device", args.device.clone().map(Value::from), "--device");
-    flag("threads", args.threads.map(|n| Value::from(n as u64)), "--threads");
-    for pair in &args.set {
-        let (path, text) = pair.split_once('=').ok_or_else(|| {
-            Error::request(
-                format!("`--set {pair}` has no `=`"),
-                "write it as `--set losses.norm=0`",
-            )
-        })?;
-        let value = serde_yaml::from_str(text).unwrap_or_else(|_| Value::from(text));
-        layered.set(path, value, "--set");
-    }
+    args.training.overlay(&mut layered)?;
     Ok((layered, preset))
-}
-
-/// The configuration of a finished run of `nada adapt`.
-fn adapted_run(path: &std::path::Path) -> Result<crate::config::Config> {
-    let run = RunDir::open(path)?;
-    let (config, _) = run.read_config()?;
-    if !run.is_finished() {
-        let name = path.display();
-        return Err(Error::request(
-            format!("the run `{name}` has not finished: it holds no `generator.safetensors`"),
-            format!("finish it with `nada adapt --resume {name}`"),
-        ));
-    }
-    Ok(config)
 }
 
 /// Makes paths absolute, so that the run can be continued from any folder. Shipped names stay.
@@ -147,16 +116,4 @@ pub(super) fn anchor(config: &mut MapperConfig) -> Result<()> {
         *file = fs_err::canonicalize(&*file).while_doing("read", &*file)?;
     }
     Ok(())
-}
-
-/// What may change when a run continues.
-pub(super) fn overlay_resumed(args: &MapperArgs, config: &mut MapperConfig) {
-    let put = |slot: &mut u64, value: Option<u64>| *slot = value.unwrap_or(*slot);
-    put(&mut config.train.iterations, args.iterations);
-    put(&mut config.output.snapshot_every, args.snapshot_every);
-    put(&mut config.output.sample_every, args.sample_every);
-    config.threads = args.threads.unwrap_or(config.threads);
-    if let Some(device) = &args.device {
-        config.device.clone_from(device);
-    }
 }

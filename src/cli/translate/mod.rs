@@ -138,7 +138,7 @@ fn make(
         }
         let moved = match only {
             true => mapper.open(&generator, &origin.sha256, printer)?,
-            false => mapper.open_for_own(&generator, &origin.sha256, printer)?,
+            false => mapper.open_for_own(&generator, &origin.sha256)?,
         };
         moved_any |= moved.is_some();
         // What a picture is made with.

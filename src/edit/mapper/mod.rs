@@ -2,7 +2,7 @@
 //!
 //! StyleCLIP's network ([`LevelsMapper`]); StyleGAN-NADA fits it to an adapted generator that still makes some images
 //! of the old domain, and adds the embedding-norm loss, because the mapper otherwise makes artefacts that show as a
-//! change of the length of CLIP's features. [`MapperTraining`] makes one step, [`train`] is the loop around it, and
+//! change of the length of CLIP's features. [`MapperTraining`] makes one step, [`crate::adapt::trainer`] is the loop around it, and
 //! [`figures`] say whether it helped.
 //!
 //! Two things of the published code are done otherwise unless [`crate::config::Parity::Original`] asks for them: it
@@ -11,9 +11,8 @@
 
 pub mod figures;
 mod network;
-mod schedule;
 mod step;
+mod trainee;
 
 pub use network::{Level, LevelsMapper, Normalise};
-pub use schedule::{Observer, train};
 pub use step::{MapperReport, MapperTerm, MapperTraining};

@@ -13,9 +13,6 @@ use crate::stylegan2::{Generator, Latent, Noise, Synthesis};
 use crate::torch::{TensorMap, catch};
 use tch::Tensor;
 
-/// Weights are about 100; beyond this, codes are noise although all numbers are finite.
-const LARGEST_WEIGHT: f64 = 1e8;
-
 /// A term of the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapperTerm {
@@ -143,6 +140,11 @@ impl MapperTraining {
         &self.generator
     }
 
+    /// Images `[N, 3, H, W]` of codes `[N, L, D]`, with stored noise.
+    pub(super) fn draw(&self, codes: &Tensor) -> Tensor {
+        self.fixed.forward(codes, Noise::Stored)
+    }
+
     /// The configuration of the run.
     pub fn config(&self) -> &MapperConfig {
         &self.config
@@ -197,7 +199,7 @@ impl MapperTraining {
         let MapperConfig { losses: weights, augment, seed, strength, .. } = &self.config;
         catch("a training step", || {
             let moved = self.mapper.apply(codes, *strength)?;
-            let after = self.fixed.forward(&moved, Noise::Stored);
+            let after = self.draw(&moved);
             let draw = (augment.copies > 0)
                 .then(|| Draw::new(augment, &after, &mut rng::stream(*seed, step, "augment")));
             let shown =
@@ -205,7 +207,7 @@ impl MapperTraining {
             let seen = self.critic.see(&shown(&after));
             let mut terms = vec![(MapperTerm::Clip, self.critic.distance(&seen))];
             if weights.norm > 0.0 || self.identity.is_some() {
-                let before = tch::no_grad(|| self.fixed.forward(codes, Noise::Stored));
+                let before = tch::no_grad(|| self.draw(codes));
                 if weights.norm > 0.0 {
                     let first = self.config.parity == Parity::Original;
                     let was = tch::no_grad(|| self.critic.see(&shown(&before)));
@@ -224,32 +226,6 @@ impl MapperTraining {
             let weighted = terms.iter().map(|(term, value)| value * term.weight(weights));
             let total = weighted.reduce(|a, b| a + b).expect("the CLIP term is always there");
             Ok((total, terms))
-        })
-    }
-
-    /// Images of `count` fixed codes as they are and as the mapper moves them: the same codes in every call.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    pub fn samples(&self) -> Result<(Tensor, Tensor)> {
-        let output = &self.config.output;
-        let z = rng::stream(self.config.seed, 0, "samples").normal(
-            &[output.samples, self.generator.config().z_dim],
-            self.generator.kind(),
-            self.generator.device(),
-        );
-        let codes =
-            tch::no_grad(|| self.generator.w_plus(&Latent::Z(z), output.sample_truncation))?;
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        catch("sampling", || {
-            tch::no_grad(|| {
-                for part in codes.split(self.config.train.batch.max(4), 0) {
-                    before.push(self.fixed.forward(&part, Noise::Stored));
-                    let moved = self.mapper.apply(&part, self.config.strength)?;
-                    after.push(self.fixed.forward(&moved, Noise::Stored));
-                }
-                Ok((Tensor::cat(&before, 0), Tensor::cat(&after, 0)))
-            })
         })
     }
 
@@ -297,11 +273,5 @@ impl MapperTraining {
             Optimiser::Ranger(ranger) => ranger.restore(&own, params),
             Optimiser::Adam(adam) => adam.restore(&own, params),
         }
-    }
-
-    /// Whether every weight is a number, and of a size that a mapper can have.
-    pub fn is_sound(&self) -> bool {
-        // NaN is below nothing.
-        self.mapper.params().values().all(|t| t.abs().max().double_value(&[]) < LARGEST_WEIGHT)
     }
 }
