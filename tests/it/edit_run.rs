@@ -331,6 +331,50 @@ fn the_sheets_of_directions_and_edits_are_drawn_in_every_domain() {
     nada(folder.path(), &sweep).done();
 }
 
+/// Whether a band of `a`'s pixels, over its whole width, stands in `b` at any height.
+fn shares_a_band(a: &image::RgbImage, b: &image::RgbImage) -> bool {
+    let band = |picture: &image::RgbImage, y: u32| -> Vec<u8> {
+        image::imageops::crop_imm(picture, 0, y, picture.width(), 32).to_image().into_raw()
+    };
+    let wanted = band(a, a.height() / 2);
+    a.width() == b.width() && (0..=b.height() - 32).any(|y| band(b, y) == wanted)
+}
+
+#[test]
+fn an_edit_by_text_composes_with_others_and_is_that_of_edit_direction() {
+    let (measured, _) = channels();
+    let folder = measured.path();
+    let sheet = |args: &[&str], out: &str| {
+        nada(folder, &[args, &["--count", "1", "--out", out]].concat()).done();
+        image::open(folder.join(out)).unwrap().into_rgb8()
+    };
+    let phrases = ["--neutral", "photo", "--target", "sketch", "--keep", "60"];
+    let direct =
+        sheet(&[&["edit", "direction", "--alpha", "0,4"], &phrases[..]].concat(), "direct.png");
+    let apply = |edits: &[&str], out: &str| {
+        let flags: Vec<&str> = edits.iter().flat_map(|edit| ["--edit", *edit]).collect();
+        sheet(&[&["edit", "apply"], &flags[..]].concat(), out)
+    };
+    let alone = apply(&["text:photo:sketch#60=4"], "alone.png");
+    assert!(shares_a_band(&direct, &alone));
+    // Not because everything looks the same.
+    assert!(!shares_a_band(&direct, &apply(&["text:photo:sketch#60=2"], "weaker.png")));
+    let three = apply(&["text:photo:sketch#60=4", "sefa#0=3"], "three.png");
+    assert!(three.width() > 4 * 128, "{}", three.width());
+    for (edit, words) in [
+        ("text:photo=1", "two phrases"),
+        ("text:photo:photo=1", "are the same"),
+        ("text:photo:sketch#0=1", "from 1"),
+    ] {
+        nada(folder, &["edit", "apply", "--edit", edit]).refused(2, &[words]);
+    }
+    let saves = ["--edit", "text:photo:sketch=1", "--save-codes", "x.safetensors"];
+    nada(folder, &[&["edit", "apply"], &saves[..]].concat()).refused(2, &["no code in W+"]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    nada(elsewhere.path(), &["edit", "apply", "--edit", "text:photo:sketch=1"])
+        .refused(2, &["were not measured", "nada edit prepare"]);
+}
+
 #[test]
 fn a_measurement_of_channels_goes_on_where_it_was_stopped() {
     let folder = tempfile::tempdir().unwrap();

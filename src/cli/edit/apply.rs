@@ -5,12 +5,14 @@ use super::super::outputs;
 use super::super::printer::Printer;
 use super::codes::{CodesArgs, Subject};
 use super::domains::{self, Domain};
-use super::spec::{Spec, Strength};
+use super::phrases::{self, Phrases};
+use super::spec::{Edit, Spec, Strength};
 use crate::checkpoint::save_safetensors;
-use crate::edit::linear::{LinearEdit, compose};
+use crate::edit::linear::compose;
 use crate::error::{Error, Result};
 use crate::imaging::grid::{Grid, Labels};
 use crate::imaging::{save, to_rgb8};
+use crate::stylegan2::StyleCodes;
 use crate::torch::TensorMap;
 use clap::Args;
 use image::RgbImage;
@@ -24,10 +26,12 @@ use tch::{Kind, Tensor};
   nada edit apply --edit age.pt=3 --edit smile.pt=2 --generator ffhq.pt
   nada edit apply --edit ffhq_pca.pt#10@7-8=-5..5 --generator ffhq.pt --steps 7
   nada edit apply --edit sefa#1=3 --edit sefa#4=3 --domain runs/sketch --domain runs/zombie
+  nada edit apply --edit \"text:photo:golden statue=5\" --edit sefa#0=3
 
-An edit is FILE[#COMPONENT][@FROM-TO]=STRENGTH or sefa#K[@FROM-TO]=STRENGTH. FILE is a boundary of InterFaceGAN or the
-components of GANSpace; FROM-TO are style inputs. A strength A..B sweeps. Boundaries and eigenvectors are added to the
-code, a component's coordinate is set to so many deviations.")]
+An edit is FILE[#COMPONENT][@FROM-TO]=STRENGTH, sefa#K[@FROM-TO]=STRENGTH or text:NEUTRAL:TARGET[#CHANNELS]=STRENGTH.
+FILE is a boundary of InterFaceGAN or the components of GANSpace; FROM-TO are style inputs. A strength A..B sweeps.
+Boundaries and eigenvectors are added to the code, a component's coordinate is set to so many deviations. Phrases need
+the channels that `nada edit prepare` measures; their strength is α of `nada edit direction`.")]
 pub(super) struct ApplyArgs {
     /// An edit; repeat it for several, which then also are shown together
     #[arg(
@@ -41,6 +45,12 @@ pub(super) struct ApplyArgs {
     /// Images along a sweep
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(i64).range(2..=32), help_heading = "Edits")]
     steps: i64,
+    /// For edits by text: what `nada edit prepare` measured [default: channels/GENERATOR.safetensors]
+    #[arg(long, value_name = "FILE", help_heading = "Edits")]
+    channels: Option<PathBuf>,
+    /// For edits by text: where CLIP models such as ViT-B/32 lie
+    #[arg(long, value_name = "DIR", env = "NADA_MODELS", help_heading = "Models")]
+    models_dir: Option<PathBuf>,
     /// Show the same edits in an adapted generator, too; repeat it for several
     #[arg(long, value_name = "FILE|RUN", help_heading = "Edits")]
     domain: Vec<String>,
@@ -68,9 +78,20 @@ pub(super) fn run(args: &ApplyArgs, printer: &Printer) -> Result<()> {
     if let Some(file) = &args.save_codes {
         outputs::claim_file(file, args.codes.force)?;
     }
+    let by_text = specs.iter().any(Spec::is_text);
+    if by_text && args.save_codes.is_some() {
+        return Err(Error::request(
+            "an edit by text changes single channels: no code in W+ makes its images",
+            "leave out `--save-codes`, or find a code with `nada edit optimize`",
+        ));
+    }
     let subject = args.codes.subject(printer)?;
-    let edits =
-        specs.iter().map(|spec| spec.open(&subject.generator)).collect::<Result<Vec<_>>>()?;
+    let phrases = match by_text {
+        true => Some(open_phrases(args, &subject)?),
+        false => None,
+    };
+    let open = |spec: &Spec| spec.open(&subject.generator, phrases.as_ref(), printer);
+    let edits = specs.iter().map(open).collect::<Result<Vec<_>>>()?;
     let columns = columns(&specs, &edits, args.steps)?;
     let domains = domains::open(&subject, &args.codes.generator, &args.domain, printer)?;
     let side = subject.generator.config().resolution.clamp(128, 512);
@@ -87,7 +108,7 @@ pub(super) fn run(args: &ApplyArgs, printer: &Printer) -> Result<()> {
     super::super::adapt::print(printer, &out.display().to_string())?;
     if let Some(file) = &args.save_codes {
         let last = columns.last().expect("there is a column without edits at least");
-        let codes = edited(&subject.codes, &edits, &last.strengths)?;
+        let codes = moved(&subject.codes, &edits, &last.strengths)?;
         outputs::make_room(file)?;
         let tensors = TensorMap::from([("w_plus".into(), codes)]);
         let about = [("edits".to_owned(), args.edit.join(" "))].into();
@@ -97,8 +118,14 @@ pub(super) fn run(args: &ApplyArgs, printer: &Printer) -> Result<()> {
     Ok(())
 }
 
+fn open_phrases(args: &ApplyArgs, subject: &Subject) -> Result<Phrases> {
+    let file = args.channels.as_deref();
+    let channels = phrases::measured(file, &args.codes.generator, &subject.origin)?;
+    Phrases::open(channels, args.models_dir.as_deref(), subject.generator.device())
+}
+
 /// Without a sweep: nothing, every edit alone, all together. With one: its steps, the others as they are.
-fn columns(specs: &[Spec], edits: &[LinearEdit], steps: i64) -> Result<Vec<Column>> {
+fn columns(specs: &[Spec], edits: &[Edit], steps: i64) -> Result<Vec<Column>> {
     let sweeps: Vec<usize> =
         (0..specs.len()).filter(|&i| matches!(specs[i].strength, Strength::Sweep(..))).collect();
     let fixed: Vec<Option<f64>> = specs
@@ -116,7 +143,7 @@ fn columns(specs: &[Spec], edits: &[LinearEdit], steps: i64) -> Result<Vec<Colum
             strengths[one] = Some(strength);
             // Rounded, so that the middle of a sweep is 0 and not -0.
             let shown = (strength * 100.0).round() / 100.0 + 0.0;
-            Column { heading: format!("{} {shown}", edits[one].name), strengths }
+            Column { heading: format!("{} {shown}", edits[one].name()), strengths }
         };
         return Ok((0..steps).map(column).collect());
     }
@@ -127,7 +154,7 @@ fn columns(specs: &[Spec], edits: &[LinearEdit], steps: i64) -> Result<Vec<Colum
         ));
     }
     let only = |i: usize| Column {
-        heading: format!("{} {}", edits[i].name, fixed[i].unwrap_or(0.0)),
+        heading: format!("{} {}", edits[i].name(), fixed[i].unwrap_or(0.0)),
         strengths: (0..fixed.len()).map(|k| fixed[k].filter(|_| k == i)).collect(),
     };
     let mut columns =
@@ -139,23 +166,40 @@ fn columns(specs: &[Spec], edits: &[LinearEdit], steps: i64) -> Result<Vec<Colum
     Ok(columns)
 }
 
-fn edited(codes: &Tensor, edits: &[LinearEdit], strengths: &[Option<f64>]) -> Result<Tensor> {
-    let active: Vec<(&LinearEdit, f64)> =
-        edits.iter().zip(strengths).filter_map(|(edit, s)| Some((edit, (*s)?))).collect();
-    compose(&active, codes)
+/// The codes after the edits in W+.
+fn moved(codes: &Tensor, edits: &[Edit], strengths: &[Option<f64>]) -> Result<Tensor> {
+    let linear = edits.iter().zip(strengths).filter_map(|(edit, strength)| match edit {
+        Edit::Linear(edit) => Some((edit, (*strength)?)),
+        Edit::Text { .. } => None,
+    });
+    compose(&linear.collect::<Vec<_>>(), codes)
+}
+
+/// The style codes of those after the edits in StyleSpace.
+fn restyled(styles: StyleCodes, edits: &[Edit], strengths: &[Option<f64>]) -> Result<StyleCodes> {
+    edits.iter().zip(strengths).try_fold(styles, |styles, (edit, strength)| {
+        match (edit, strength) {
+            (Edit::Text { direction, .. }, Some(alpha)) => direction.apply(&styles, *alpha),
+            _ => Ok(styles),
+        }
+    })
 }
 
 /// Rows: every domain, for each code; columns: edits.
 fn sheet(
     subject: &Subject,
     domains: &[Domain],
-    edits: &[LinearEdit],
+    edits: &[Edit],
     columns: &[Column],
 ) -> Result<RgbImage> {
     let mut pictures: Vec<Vec<Vec<RgbImage>>> = Vec::new(); // [column][domain][code]
     for column in columns {
-        let codes = edited(&subject.codes, edits, &column.strengths)?;
-        let each = domains.iter().map(|domain| to_rgb8(&domain.images(&codes, Ok)?));
+        let strengths = &column.strengths;
+        let codes = moved(&subject.codes, edits, strengths)?;
+        let each = domains.iter().map(|domain| {
+            let images = domain.images(&codes, |styles| restyled(styles, edits, strengths))?;
+            to_rgb8(&images)
+        });
         pictures.push(each.collect::<Result<Vec<_>>>()?);
     }
     let mut grid = Grid::new()

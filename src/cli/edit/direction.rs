@@ -3,20 +3,19 @@
 use super::super::generate::MAX_GRID_PIXELS;
 use super::super::outputs;
 use super::super::printer::Printer;
-use super::super::unread;
 use super::codes::{CodesArgs, Subject};
 use super::domains::{self, Domain};
-use super::prepare;
-use crate::builtin;
-use crate::edit::channels::{GlobalDirection, text_step};
+use super::phrases::{self, Phrases, USUAL_KEEP, beta_of};
+use crate::edit::channels::GlobalDirection;
 use crate::error::{Error, Result};
 use crate::imaging::grid::{Grid, Labels};
 use crate::imaging::{save, to_rgb8};
 use crate::models::{self, Channels, Origin};
+use crate::stylegan2::Config;
 use clap::Args;
 use image::RgbImage;
 use std::path::PathBuf;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// What may be typed behind `nada edit direction`.
 #[derive(Debug, Args)]
@@ -89,9 +88,13 @@ pub(super) fn run(args: &DirectionArgs, printer: &Printer) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| outputs::free_picture("direction"));
     outputs::claim_file(&out, args.codes.force)?;
     let subject = args.codes.subject(printer)?;
-    let channels = channels(args, &subject.origin)?;
-    let relevance = relevance(args, &channels, &subject, printer)?;
-    let rows = directions(args, &relevance, &channels, &subject)?;
+    let phrases = Phrases::open(
+        channels(args, &subject.origin)?,
+        args.models_dir.as_deref(),
+        subject.generator.device(),
+    )?;
+    let relevance = phrases.relevance(&args.neutral, &args.target, printer)?;
+    let rows = directions(args, &relevance, &phrases, subject.generator.config())?;
     for (label, direction) in &rows {
         let note = direction.note();
         printer.info(&format!(
@@ -107,116 +110,34 @@ pub(super) fn run(args: &DirectionArgs, printer: &Printer) -> Result<()> {
     super::super::adapt::print(printer, &out.display().to_string())
 }
 
-/// The measured channels, made sure to be of this generator or of what it was adapted from.
+/// The measured channels, or StyleCLIP's tables.
 fn channels(args: &DirectionArgs, origin: &Origin) -> Result<Channels> {
     if let (Some(responses), Some(statistics), Some(clip)) =
         (&args.responses, &args.statistics, &args.clip)
     {
         return models::open_original_channels(responses, statistics, clip);
     }
-    let usual = || prepare::usual_file(&args.codes.generator);
-    let path = args.channels.clone().unwrap_or_else(usual);
-    if !path.exists() && args.channels.is_none() {
-        return Err(Error::request(
-            format!("`{}` is not there: the channels were not measured", path.display()),
-            format!(
-                "measure them once with `nada edit prepare --generator {}`, or name a file with --channels",
-                args.codes.generator
-            ),
-        ));
-    }
-    let channels = models::open_channels(&path)?;
-    let base = origin.metadata.get("base_sha256");
-    let own = [Some(&origin.sha256), base];
-    if channels.generator_sha256.as_ref().is_some_and(|sha| !own.contains(&Some(sha))) {
-        let short = |sha: Option<&String>| {
-            sha.map_or("?".into(), |s| s.chars().take(12).collect::<String>())
-        };
-        return Err(Error::file_hint(
-            &path,
-            format!(
-                "was measured on another generator (sha256 {}…) than `{}` (sha256 {}…)",
-                short(channels.generator_sha256.as_ref()),
-                args.codes.generator,
-                short(Some(&origin.sha256))
-            ),
-            format!(
-                "measure this one with `nada edit prepare --generator {}`",
-                args.codes.generator
-            ),
-        ));
-    }
-    Ok(channels)
-}
-
-/// responses · Δt of every channel, the weighted mean over the CLIPs.
-fn relevance(
-    args: &DirectionArgs,
-    channels: &Channels,
-    subject: &Subject,
-    printer: &Printer,
-) -> Result<Tensor> {
-    let (mut sum, mut weights, mut guides) = (None::<Tensor>, 0.0, Vec::new());
-    for (witness, table) in &channels.responses {
-        let path = builtin::resolve_clip(&witness.name, args.models_dir.as_deref())?;
-        let (clip, origin) = models::open_clip(&path, Kind::Float, subject.generator.device())?;
-        if !witness.sha256.is_empty() && origin.sha256 != witness.sha256 {
-            return Err(Error::file_hint(
-                &path,
-                "is not the file that the channels were measured with",
-                "put the earlier file back, or measure the channels again",
-            ));
-        }
-        if table.size()[1] != clip.embed_dim() {
-            return Err(Error::request(
-                format!(
-                    "the responses have {} numbers a channel, `{}` has {} features",
-                    table.size()[1],
-                    witness.name,
-                    clip.embed_dim()
-                ),
-                "name the CLIP that the tables were made with: StyleCLIP's is ViT-B/32",
-            ));
-        }
-        guides.extend(clip.vocabulary().map(|known| (witness.name.clone(), known.clone())));
-        let step = text_step(&clip, &args.neutral, &args.target)?;
-        let step = step.to_device(tch::Device::Cpu).to_kind(Kind::Double);
-        let own = table.to_kind(Kind::Double).matmul(&step.tr()).squeeze_dim(1) * witness.weight;
-        sum = Some(match sum {
-            Some(sum) => sum + own,
-            None => own,
-        });
-        weights += witness.weight;
-    }
-    for (role, phrase) in [("neutral text", &args.neutral), ("target", &args.target)] {
-        if let Some(warning) = unread::warning(role, phrase, &guides) {
-            printer.warn(&warning);
-        }
-    }
-    let sum = sum.ok_or_else(|| Error::request("no CLIP watched the channels", "measure them"))?;
-    Ok(sum / weights)
+    phrases::measured(args.channels.as_deref(), &args.codes.generator, origin)
 }
 
 /// A direction for each β, with its label.
 fn directions(
     args: &DirectionArgs,
     relevance: &Tensor,
-    channels: &Channels,
-    subject: &Subject,
+    phrases: &Phrases,
+    config: &Config,
 ) -> Result<Vec<(String, GlobalDirection)>> {
-    let config = subject.generator.config();
-    let make = |label: String, beta: f64| {
-        Ok((label, GlobalDirection::new(relevance, &channels.statistics, config, beta)?))
-    };
+    let make = |label: String, beta: f64| Ok((label, phrases.direction(relevance, beta, config)?));
     if !args.beta.is_empty() {
         return args.beta.iter().map(|beta| make(format!("beta {beta}"), *beta)).collect();
     }
-    let kept = if args.keep.is_empty() { &[100][..] } else { &args.keep };
-    let (sorted, _) = relevance.abs().sort(0, true);
-    let threshold = |n: i64| sorted.double_value(&[(n - 1).min(sorted.size()[0] - 1)]);
-    // In Latin letters: the font of pictures has no Greek ones.
-    let label = |n: i64, beta: f64| format!("{n} channels, beta {beta:.2}");
-    kept.iter().map(|&n| make(label(n, threshold(n)), threshold(n))).collect()
+    let kept = if args.keep.is_empty() { &[USUAL_KEEP][..] } else { &args.keep };
+    let row = |&n: &i64| {
+        let beta = beta_of(relevance, n);
+        // In Latin letters: the font of pictures has no Greek ones.
+        make(format!("{n} channels, beta {beta:.2}"), beta)
+    };
+    kept.iter().map(row).collect()
 }
 
 /// Columns: α; rows: β, domains, codes.

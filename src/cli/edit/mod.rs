@@ -5,6 +5,7 @@ mod codes;
 mod direction;
 mod domains;
 mod optimise;
+mod phrases;
 mod prepare;
 mod spec;
 
@@ -35,7 +36,7 @@ enum Way {
     Prepare(Box<prepare::PrepareArgs>),
     /// Edit by two phrases at once, without training (StyleCLIP's global directions)
     Direction(Box<direction::DirectionArgs>),
-    /// Edit along known directions: InterFaceGAN, GANSpace, SeFA; several, and in several domains
+    /// Edit along known directions: InterFaceGAN, GANSpace, SeFA, two phrases; several, and in several domains
     Apply(Box<apply::ApplyArgs>),
 }
 

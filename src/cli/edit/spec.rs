@@ -1,5 +1,8 @@
-//! `FILE#K@4-8=-3..3`: an edit as it is typed.
+//! `FILE#K@4-8=-3..3`, `text:face:old face=4`: an edit as it is typed.
 
+use super::super::printer::Printer;
+use super::phrases::{Phrases, USUAL_KEEP, beta_of};
+use crate::edit::channels::GlobalDirection;
 use crate::edit::linear::{Direction, LinearEdit};
 use crate::error::{Error, Result};
 use crate::models::{Directions, open_directions};
@@ -8,7 +11,10 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// How an edit is written, for messages.
-const FORM: &str = "an edit is FILE[#COMPONENT][@FROM-TO]=STRENGTH or sefa#K[@FROM-TO]=STRENGTH, with a strength such as 3 or -3..3";
+const FORM: &str = "an edit is FILE[#COMPONENT][@FROM-TO]=STRENGTH, sefa#K[@FROM-TO]=STRENGTH or text:NEUTRAL:TARGET[#CHANNELS]=STRENGTH, with a strength such as 3 or -3..3";
+
+/// What two phrases begin with.
+const TEXT: &str = "text:";
 
 /// How far an edit goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,11 +25,22 @@ pub(super) enum Strength {
     Sweep(f64, f64),
 }
 
+/// What an edit goes along.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum What {
+    /// An eigenvector of the weights.
+    Sefa,
+    /// A direction that somebody found.
+    File(String),
+    /// From one phrase to another.
+    Text { neutral: String, target: String },
+}
+
 /// An edit, taken apart.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spec {
-    /// A file, or `sefa`.
-    pub(super) what: String,
+    pub(super) what: What,
+    /// Which of several; of phrases, how many channels change.
     pub(super) component: Option<i64>,
     pub(super) inputs: Option<RangeInclusive<i64>>,
     pub(super) strength: Strength,
@@ -65,39 +82,78 @@ impl Spec {
             }
             _ => (rest, None),
         };
-        if what.is_empty() {
-            return Err(wrong("it names no file".into()));
-        }
-        Ok(Self { what: what.into(), component, inputs, strength })
+        let what = match what {
+            "" => return Err(wrong("it names no file".into())),
+            "sefa" => What::Sefa,
+            text if text.starts_with(TEXT) => {
+                let phrases: Vec<&str> = text[TEXT.len()..].split(':').map(str::trim).collect();
+                let [neutral, target] = phrases[..] else {
+                    return Err(wrong("two phrases with a `:` between them are expected".into()));
+                };
+                if neutral.is_empty() || target.is_empty() {
+                    return Err(wrong("a phrase is empty".into()));
+                }
+                if inputs.is_some() || component == Some(0) {
+                    return Err(wrong("phrases take a number of channels from 1, no range".into()));
+                }
+                What::Text { neutral: neutral.into(), target: target.into() }
+            }
+            file => What::File(file.into()),
+        };
+        Ok(Self { what, component, inputs, strength })
     }
 
-    /// Opens what it names, for a generator.
+    /// Whether it is by two phrases.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.what, What::Text { .. })
+    }
+
+    /// Opens what it names, for a generator. `phrases` are needed by edits by text.
     ///
     /// # Errors
-    /// As [`open_directions`] and [`LinearEdit::new`]; [`Error::Request`] for a component that is not there or not said,
-    /// and for files that hold something else.
-    pub(super) fn open(&self, generator: &Generator) -> Result<LinearEdit> {
-        if self.what == "sefa" {
-            return LinearEdit::sefa(self.component.unwrap_or(0), self.inputs.clone(), generator);
+    /// As [`open_directions`], [`LinearEdit::new`] and [`Phrases::direction`]; [`Error::Request`] for a component that is not there
+    /// or not said, and for files that hold something else.
+    pub(super) fn open(
+        &self,
+        generator: &Generator,
+        phrases: Option<&Phrases>,
+        printer: &Printer,
+    ) -> Result<Edit> {
+        match &self.what {
+            What::Sefa => {
+                let component = self.component.unwrap_or(0);
+                LinearEdit::sefa(component, self.inputs.clone(), generator).map(Edit::Linear)
+            }
+            What::File(file) => self.open_file(file, generator).map(Edit::Linear),
+            What::Text { neutral, target } => {
+                let phrases = phrases.expect("they are opened when an edit is by text");
+                let relevance = phrases.relevance(neutral, target, printer)?;
+                let beta = beta_of(&relevance, self.component.unwrap_or(USUAL_KEEP));
+                let direction = phrases.direction(&relevance, beta, generator.config())?;
+                Ok(Edit::Text { name: target.clone(), direction })
+            }
         }
-        let path = Path::new(&self.what);
+    }
+
+    fn open_file(&self, file: &str, generator: &Generator) -> Result<LinearEdit> {
+        let path = Path::new(file);
         let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let numbered = |count: i64| match self.component {
             Some(k) if k < count => Ok(k),
             Some(k) => Err(Error::request(
-                format!("`{}` has no component {k}", self.what),
+                format!("`{file}` has no component {k}"),
                 format!("its components are 0 to {}", count - 1),
             )),
             None => Err(Error::request(
-                format!("`{}` holds {count} components, which one is not said", self.what),
-                format!("choose one: `{}#0=3`", self.what),
+                format!("`{file}` holds {count} components, which one is not said"),
+                format!("choose one: `{file}#0=3`"),
             )),
         };
         let (name, direction) = match open_directions(path)? {
             Directions::Boundary(d) => {
                 if let Some(k) = self.component {
                     return Err(Error::request(
-                        format!("`{}` is one boundary, it has no component {k}", self.what),
+                        format!("`{file}` is one boundary, it has no component {k}"),
                         "leave out `#`",
                     ));
                 }
@@ -118,12 +174,30 @@ impl Spec {
             }
             Directions::Responses(_) | Directions::Statistics { .. } => {
                 return Err(Error::request(
-                    format!("`{}` is one of StyleCLIP's tables, no direction", self.what),
+                    format!("`{file}` is one of StyleCLIP's tables, no direction"),
                     "give both to `nada edit direction --responses fs3.npy --statistics S_mean_std`",
                 ));
             }
         };
         LinearEdit::new(name, direction, self.inputs.clone(), generator)
+    }
+}
+
+/// An edit of one generator.
+pub(super) enum Edit {
+    /// In W+.
+    Linear(LinearEdit),
+    /// In StyleSpace.
+    Text { name: String, direction: GlobalDirection },
+}
+
+impl Edit {
+    /// How people call it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Linear(edit) => &edit.name,
+            Self::Text { name, .. } => name,
+        }
     }
 }
 
@@ -135,12 +209,16 @@ mod tests {
     fn all_parts_are_read_and_paths_may_hold_the_signs() {
         let of = |text| Spec::parse(text).unwrap();
         let all = of("a/ffhq_pca.pt#10@4-8=-3..3");
-        assert_eq!((all.what.as_str(), all.component), ("a/ffhq_pca.pt", Some(10)));
+        let file = |name: &str| What::File(name.into());
+        assert_eq!((all.what, all.component), (file("a/ffhq_pca.pt"), Some(10)));
         assert_eq!((all.inputs, all.strength), (Some(4..=8), Strength::Sweep(-3.0, 3.0)));
         let plain = of("smile=2.5.npy=-1");
-        assert_eq!((plain.what.as_str(), plain.strength), ("smile=2.5.npy", Strength::At(-1.0)));
+        assert_eq!((plain.what, plain.strength), (file("smile=2.5.npy"), Strength::At(-1.0)));
         assert_eq!(of("sefa#3@2=4").inputs, Some(2..=2));
-        assert_eq!(of("a#b@home.pt=1").what, "a#b@home.pt");
+        assert_eq!(of("a#b@home.pt=1").what, file("a#b@home.pt"));
+        let text = of("text:face: old face#40=0..6");
+        let phrases = What::Text { neutral: "face".into(), target: "old face".into() };
+        assert_eq!((text.what, text.component), (phrases, Some(40)));
     }
 
     #[test]
@@ -151,6 +229,9 @@ mod tests {
             ("smile.pt=nan", "no number"),
             ("smile.pt@8-4=1", "no range"),
             ("=1", "names no file"),
+            ("text:face=1", "two phrases"),
+            ("text:face:=1", "a phrase is empty"),
+            ("text:a:b@2=1", "no range"),
         ] {
             let message = Spec::parse(text).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
