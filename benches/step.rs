@@ -8,11 +8,10 @@
 
 mod measure;
 
-use measure::{Clock, F32, Probe, generator_gflop, own_peak_gib, peak_gib};
+use measure::{Clock, F32, Probe, generator_gflop, own_peak_gib, peak_gib, vit_b32};
 use nada::adapt::direction::Direction;
 use nada::adapt::{Adaptation, Judge};
-use nada::clip::config::{TextConfig, VitConfig};
-use nada::clip::{self, Clip, Resize, VisionConfig, normalise};
+use nada::clip::{self, Resize, VisionConfig, normalise};
 use nada::config::{Config, LayerSet, Layers, MapperConfig, NamedSet};
 use nada::edit::mapper::MapperTraining;
 use nada::edit::{Critic, Eye};
@@ -273,29 +272,6 @@ fn vit_gflop(config: &clip::Config) -> f64 {
     let block = tokens * 24.0 * width * width + 4.0 * tokens * tokens * width;
     let embed = 2.0 * patches * 3.0 * patch * patch * width;
     (embed + vit.layers as f64 * block) / 1e9
-}
-
-/// A CLIP in the shapes of ViT-B/32; its text tower, which no step needs, is tiny.
-fn vit_b32() -> Clip {
-    let config = clip::Config {
-        embed_dim: 512,
-        vision: VisionConfig::Vit(VitConfig {
-            resolution: 224,
-            patch: 32,
-            width: 768,
-            layers: 12,
-            heads: 12,
-        }),
-        text: TextConfig { context: 77, vocab: 100, width: 64, layers: 1, heads: 1 },
-        activation: Default::default(),
-    };
-    let random = |(name, shape): (String, Vec<i64>)| {
-        let norm = name.contains("ln_") && name.ends_with("weight");
-        let tensor = Tensor::randn(shape, F32) * 0.02;
-        (name, if norm { tensor + 1.0 } else { tensor })
-    };
-    let tensors = config.shapes().into_iter().map(random).collect();
-    Clip::new(config, tensors).unwrap()
 }
 
 /// Any direction will do: the arithmetic is the same.

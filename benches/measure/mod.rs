@@ -1,5 +1,10 @@
 //! What the benchmarks share: a clock, the rate of this machine, arithmetic by formula, peak memory.
 
+// Each benchmark takes what it needs.
+#![allow(dead_code)]
+
+use nada::clip::config::{TextConfig, VitConfig};
+use nada::clip::{self, Clip, VisionConfig};
 use nada::stylegan2::{self, LayerId};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -88,4 +93,27 @@ pub(crate) fn peak_gib(status: impl AsRef<Path>) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / f64::from(1 << 20))
+}
+
+/// A CLIP in the shapes of ViT-B/32; its text tower, which no step needs, is tiny.
+pub(crate) fn vit_b32() -> Clip {
+    let config = clip::Config {
+        embed_dim: 512,
+        vision: VisionConfig::Vit(VitConfig {
+            resolution: 224,
+            patch: 32,
+            width: 768,
+            layers: 12,
+            heads: 12,
+        }),
+        text: TextConfig { context: 77, vocab: 100, width: 64, layers: 1, heads: 1 },
+        activation: Default::default(),
+    };
+    let random = |(name, shape): (String, Vec<i64>)| {
+        let norm = name.contains("ln_") && name.ends_with("weight");
+        let tensor = Tensor::randn(shape, F32) * 0.02;
+        (name, if norm { tensor + 1.0 } else { tensor })
+    };
+    let tensors = config.shapes().into_iter().map(random).collect();
+    Clip::new(config, tensors).unwrap()
 }
