@@ -115,14 +115,14 @@ impl Phrases {
                 printer.warn(&warning);
             }
         }
-        let (mut sum, mut weights) = (Tensor::from(0.0), 0.0);
-        for ((witness, table), clip) in watched() {
+        let shares = watched().map(|((witness, table), clip)| {
             let step = text_step(clip, neutral, target)?.to_device(Device::Cpu);
-            let step = step.to_kind(Kind::Double);
-            let own = table.to_kind(Kind::Double).matmul(&step.tr()).squeeze_dim(1);
-            sum = sum + own * witness.weight; // not +=, which cannot widen the first 0
-            weights += witness.weight;
-        }
+            let share = table.to_kind(Kind::Double).matmul(&step.to_kind(Kind::Double).tr());
+            Ok(share.squeeze_dim(1) * witness.weight)
+        });
+        let shares = shares.collect::<Result<Vec<_>>>()?;
+        let sum = shares.into_iter().reduce(|a, b| a + b).expect("`open` wants a CLIP");
+        let weights: f64 = watched().map(|((witness, _), _)| witness.weight).sum();
         Ok(sum / weights)
     }
 
