@@ -84,25 +84,11 @@ def figures(trainer, known):
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder or zip of aligned photos")
-    parser.add_argument("--state", type=Path, required=True, help="folder for state, log and sheets")
+    training.add_arguments(parser, minutes=27, batch=16)
     parser.add_argument("--init", help="generator to start from (.pt or .safetensors, this resolution or less)")
-    parser.add_argument("--resume", action="store_true", help="go on from the state")
-    parser.add_argument("--report", action="store_true", help="write sheets and figures of the state, train nothing")
-    parser.add_argument("--minutes", type=float, help="end after so many minutes")
-    parser.add_argument("--images", type=int, default=200_000, help="images to train on, which the rates follow")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bfloat16", action="store_true", help="use bfloat16 in the widest blocks (AVX-512 BF16, GPU)")
-    parser.add_argument("--backbone", required=True, help="EfficientNet-Lite0's .pth or .whl, or 'random' for tests")
     parser.add_argument("--tiny", action="store_true", help="a 32 px generator of few channels, for tests")
     parser.add_argument("--export", type=Path, help="write the generator to this .safetensors file in the end")
-    parser.add_argument("--frame", help="FFHQ's square in the photos, 'X Y SIDE' in units of their side (framing.py)")
-    parser.add_argument("--sheets", type=float, default=15, help="minutes between sample sheets")
-    parser.add_argument("--figures", type=float, default=27, help="minutes between figures")
-    parser.add_argument("--log-steps", type=int, default=100, help="steps between lines of the log")
     return parser.parse_args()
 
 

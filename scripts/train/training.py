@@ -28,6 +28,25 @@ def prepare_cpu(threads):
     libc.mallopt(top_pad, 1 << 28)
 
 
+def add_arguments(parser, minutes, batch):
+    """What every training of images takes; `minutes` between figures, `batch` as usual for it."""
+    parser.add_argument("--data", required=True, help="folder or zip of aligned photos")
+    parser.add_argument("--state", type=Path, required=True, help="folder for state, log and sheets")
+    parser.add_argument("--resume", action="store_true", help="go on from the state")
+    parser.add_argument("--report", action="store_true", help="write sheets and figures of the state, train nothing")
+    parser.add_argument("--minutes", type=float, help="end after so many minutes")
+    parser.add_argument("--images", type=int, default=200_000, help="images to train on, which the rates follow")
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backbone", required=True, help="EfficientNet-Lite0's .pth or .whl, or 'random' for tests")
+    parser.add_argument("--frame", help="FFHQ's square in the photos, 'X Y SIDE' in units of their side (framing.py)")
+    parser.add_argument("--sheets", type=float, default=15, help="minutes between sample sheets")
+    parser.add_argument("--figures", type=float, default=minutes, help="minutes between figures")
+    parser.add_argument("--log-steps", type=int, default=100, help="steps between lines of the log")
+
+
 def write_atomically(path, write):
     """Calls `write` with a name beside `path`, then renames: a reader sees the old file or the new one."""
     temporary = Path(f"{path}.tmp")

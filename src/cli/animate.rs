@@ -2,6 +2,7 @@
 
 use super::generate::MAX_GRID_PIXELS;
 use super::generate::latents::{self, Codes};
+use super::machine::MachineArgs;
 use super::outputs;
 use super::printer::Printer;
 use super::stop;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::imaging::{save, to_rgb8, video};
 use crate::models;
 use crate::stylegan2::{Generator, Morph, Noise};
-use crate::torch::{self, catch};
+use crate::torch::catch;
 use clap::Args;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
@@ -75,12 +76,8 @@ pub(super) struct AnimateArgs {
     /// Replace a file that is there
     #[arg(long, help_heading = "Output")]
     force: bool,
-    /// auto, cpu, cuda, cuda:N or mps
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
-    device: String,
-    /// CPU threads; 0 lets libtorch choose
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    threads: usize,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// What the animation is written as.
@@ -110,8 +107,7 @@ impl Format {
 pub(super) fn run(args: &AnimateArgs, printer: &Printer) -> anyhow::Result<()> {
     outputs::claim_file(&args.out, args.force)?;
     let format = Format::of(&args.out)?;
-    torch::set_threads(args.threads);
-    let device = torch::device(&args.device)?;
+    let device = args.machine.device()?;
     let usual = [config::GENERATOR.to_owned()];
     let names = if args.domains.is_empty() { &usual[..] } else { &args.domains };
     let mut generators = Vec::new();

@@ -15,6 +15,7 @@ mod generate;
 mod inspect;
 mod invert;
 mod inverting;
+mod machine;
 mod mapper;
 mod outputs;
 mod photos;

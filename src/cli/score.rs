@@ -1,5 +1,6 @@
 //! `nada score`: how well images and phrases agree, as CLIP sees it.
 
+use super::machine::MachineArgs;
 use super::printer::{Printer, table};
 use super::unread;
 use crate::adapt::direction;
@@ -8,7 +9,6 @@ use crate::config::layering::Layered;
 use crate::error::{Error, Result};
 use crate::imaging::{load, pil};
 use crate::models;
-use crate::torch;
 use clap::Args;
 use image::DynamicImage;
 use serde_json::json;
@@ -42,12 +42,8 @@ pub(super) struct ScoreArgs {
     /// {"images":[…],"texts":[…],"scores":{"MODEL":[[cosine per text] per image]},"warnings":[…]}
     #[arg(long, help_heading = "Output")]
     json: bool,
-    /// auto, cpu, cuda, cuda:N or mps
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
-    device: String,
-    /// CPU threads; 0 lets libtorch choose
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    threads: usize,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// Runs the command.
@@ -57,8 +53,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> anyhow::Result<()> {
             Error::request("a phrase is empty", "say what to look for: `--text sketch`").into()
         );
     }
-    torch::set_threads(args.threads);
-    let device = torch::device(&args.device)?;
+    let device = args.machine.device()?;
     let names = models_of(args)?;
     let files = names
         .iter()

@@ -4,12 +4,12 @@ mod figures;
 mod inputs;
 mod sheet;
 
+use super::machine::MachineArgs;
 use super::outputs;
 use super::printer::Printer;
 use super::truncation;
 use crate::error::{Error, Result};
 use crate::imaging::save;
-use crate::torch;
 use clap::Args;
 use inputs::Compared;
 use sheet::Sheet;
@@ -64,12 +64,8 @@ pub(super) struct CompareArgs {
     /// Replace a picture that is there
     #[arg(long, help_heading = "Output")]
     force: bool,
-    /// auto, cpu, cuda, cuda:N or mps
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
-    device: String,
-    /// CPU threads; 0 lets libtorch choose
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    threads: usize,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// Runs the command.
@@ -77,8 +73,7 @@ pub(super) fn run(args: &CompareArgs, printer: &Printer) -> anyhow::Result<()> {
     let out = check_request(args)?;
     let runs = inputs::find(args)?;
     let psi = args.truncation.unwrap_or(runs[0].config.output.sample_truncation);
-    torch::set_threads(args.threads);
-    let device = torch::device(&args.device)?;
+    let device = args.machine.device()?;
     outputs::make_room(&out)?;
     let sheet = Sheet { args, psi, device, runs: &runs };
     let picture = sheet.draw(printer)?;

@@ -1,6 +1,7 @@
 //! Which generator, which codes: the options that all edits share.
 
 use super::super::generate::latents::{self, Codes, LatentKind};
+use super::super::machine::MachineArgs;
 use super::super::printer::Printer;
 use super::super::truncation;
 use crate::builtin;
@@ -8,7 +9,6 @@ use crate::config;
 use crate::error::Result;
 use crate::models::{self, Origin};
 use crate::stylegan2::Generator;
-use crate::torch;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -28,19 +28,14 @@ pub(super) struct GeneratorArgs {
     /// Replace files that are there
     #[arg(long, help_heading = "Output")]
     pub(super) force: bool,
-    /// auto, cpu, cuda, cuda:N or mps
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
-    device: String,
-    /// CPU threads; 0 lets libtorch choose
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    threads: usize,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 impl GeneratorArgs {
     /// Opens the generator.
     pub(super) fn open(&self, printer: &Printer) -> Result<(Generator, Origin)> {
-        torch::set_threads(self.threads);
-        let device = torch::device(&self.device)?;
+        let device = self.machine.device()?;
         let files = builtin::resolve_generator(&self.generator)?;
         let class = self.class.map(i64::from);
         let opened = models::open_generator_of_class(&files, class, Kind::Float, device)?;

@@ -71,7 +71,7 @@ impl Inputs {
     /// Loads the models.
     pub(super) fn load(&self, args: &EvaluateArgs, printer: &Printer) -> Result<Loaded> {
         let references = args.reference.as_deref().map(References::list).transpose()?;
-        let device = torch::device(&args.device)?;
+        let device = args.machine.device()?;
         let mut warnings = Vec::new();
         let mut weights = Vec::new();
 

@@ -6,6 +6,7 @@ mod reference;
 mod sheet;
 mod table;
 
+use super::machine::MachineArgs;
 use super::outputs;
 use super::printer::Printer;
 use super::stop;
@@ -15,7 +16,6 @@ use crate::error::{Error, IoContext, Result};
 use crate::evaluate::verdict::findings;
 use crate::evaluate::{Evaluation, Pairs};
 use crate::imaging::save;
-use crate::torch;
 use clap::Args;
 use document::Document;
 use inputs::Inputs;
@@ -82,17 +82,12 @@ pub(super) struct EvaluateArgs {
     /// Pairs at once [default: by resolution]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1024), help_heading = "Machine")]
     batch: Option<i64>,
-    /// auto, cpu, cuda, cuda:N or mps
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
-    device: String,
-    /// CPU threads; 0 lets libtorch choose
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    threads: usize,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<()> {
-    torch::set_threads(args.threads);
     let inputs = Inputs::find(args)?;
     let folder = args.out.clone().unwrap_or_else(|| inputs.run.path().join("evaluation"));
     let (json, sheet) = (folder.join("evaluation.json"), folder.join("sheet.png"));

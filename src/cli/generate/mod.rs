@@ -2,6 +2,7 @@
 
 pub(in crate::cli) mod latents;
 
+use super::machine::MachineArgs;
 use super::mapper::{MapperFlags, Moved};
 use super::outputs;
 use super::printer::Printer;
@@ -14,7 +15,6 @@ use crate::models::{self, Origin};
 use crate::rng;
 use crate::run_dir::{RunDir, pictures};
 use crate::stylegan2::{Generator, Latent, Noise};
-use crate::torch;
 use clap::Args;
 use image::RgbImage;
 use latents::{Codes, LatentKind};
@@ -80,12 +80,8 @@ pub(super) struct GenerateArgs {
     /// Replace files that are there
     #[arg(long, help_heading = "Output")]
     force: bool,
-    /// auto, cpu, cuda, cuda:N or mps
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
-    device: String,
-    /// CPU threads; 0 lets libtorch choose
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    threads: usize,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// Which noise maps are added.
@@ -110,8 +106,7 @@ enum Pictures {
 /// Runs the command.
 pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> {
     let pictures = check_request(args)?;
-    torch::set_threads(args.threads);
-    let device = torch::device(&args.device)?;
+    let device = args.machine.device()?;
     let files = builtin::resolve_generator(&args.generator)?;
     let class = args.class.map(i64::from);
     let (generator, origin) = models::open_generator_of_class(files, class, Kind::Float, device)?;

@@ -1,6 +1,7 @@
 //! How photos become codes, as it is typed.
 
 use crate::adapt::rate::Ramp;
+use crate::cli::machine::MachineArgs;
 use crate::error::{Error, Result};
 use crate::invert::{Settings, Space};
 use clap::Args;
@@ -55,12 +56,8 @@ pub(in crate::cli) struct InversionArgs {
     /// What the optimisation draws follows from it
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Codes")]
     pub(in crate::cli) seed: u64,
-    /// auto, cpu, cuda, cuda:N or mps
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Machine")]
-    pub(in crate::cli) device: String,
-    /// CPU threads; 0 lets libtorch choose
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Machine")]
-    pub(in crate::cli) threads: usize,
+    #[command(flatten)]
+    pub(in crate::cli) machine: MachineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -14,7 +14,6 @@ use crate::invert::{
 };
 use crate::models::{self, GeneratorFiles};
 use crate::stylegan2::Generator;
-use crate::torch;
 use image::{RgbImage, imageops};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -78,8 +77,7 @@ impl Inverter {
                 "name an encoder with `--encoder FILE`, or allow some steps",
             ));
         }
-        torch::set_threads(args.threads);
-        let device = torch::device(&args.device)?;
+        let device = args.machine.device()?;
         let files = match (files, asked, &encoder_file) {
             (Some(files), ..) => files,
             (None, Some(asked), _) => builtin::resolve_generator(asked)?,
