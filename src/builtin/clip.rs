@@ -31,7 +31,7 @@ const OPENAI_CLIP: [(&str, &str, Option<&str>); 9] = [
 ];
 
 /// The file of a CLIP model: a shipped name (`./NAME` means a file of that name), a file, or one of OpenAI's names
-/// (`ViT-B/32`, `RN50` …) or that of `nada fetch`, whose file lies in the models folder, see [`models_dir`].
+/// (`ViT-B/32`, `RN50` …) or that of `nada fetch`, whose file lies in the models folder, see [`super::models_dir`].
 ///
 /// # Errors
 /// [`Error::Request`]: for one of OpenAI's models that is not there, with the paths that were tried and where the file
