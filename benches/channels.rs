@@ -31,32 +31,29 @@ fn main() {
         "{:<44} {:>9} {:>9} {:>7} {:>12}",
         "models", "one whole", "nada", "factor", "all, 100"
     );
-    let shipped = || {
-        let files = builtin::resolve_generator(nada::config::GENERATOR).unwrap();
-        let names = ["clip-first-a", "clip-rn", "clip-vit"];
-        let open = |name: &&str| {
+    let files = builtin::resolve_generator(nada::config::GENERATOR).unwrap();
+    let generator = models::open_generator(files, Kind::Float, Device::Cpu).unwrap().0;
+    row("the models that ship, three CLIPs", &generator, || {
+        let open = |name| {
             let path = builtin::resolve_clip(name, None).unwrap();
             models::open_clip(&path, Kind::Float, Device::Cpu).unwrap().0
         };
-        let generator = models::open_generator(files, Kind::Float, Device::Cpu).unwrap().0;
-        (generator, names.iter().map(open).collect::<Vec<_>>())
-    };
-    let (generator, clips) = shipped();
-    row("the models that ship, three CLIPs", &generator, clips, || shipped().1);
+        ["clip-first-a", "clip-rn", "clip-vit"].map(open).into()
+    });
     let shape = stylegan2::Config::standard(256, 2);
     let generator = Generator::random(shape, 0, Kind::Float, Device::Cpu).unwrap();
-    row("256 px config-f, ViT-B/32", &generator, vec![vit_b32()], || vec![vit_b32()]);
+    row("256 px config-f, ViT-B/32", &generator, || vec![vit_b32()]);
 }
 
-/// One line of the table.
-fn row(name: &str, generator: &Generator, clips: Vec<Clip>, again: impl Fn() -> Vec<Clip>) {
+/// One line of the table. Each way has CLIPs of its own.
+fn row(name: &str, generator: &Generator, clips: impl Fn() -> Vec<Clip>) {
     let clock = Clock { cpu: false };
     let settings = ResponseSettings { images: IMAGES, ..ResponseSettings::default() };
     let statistics =
         Statistics::measure(generator, 2000, settings.truncation, settings.seed).unwrap();
-    let views: Vec<ChannelView> = clips.into_iter().map(ChannelView::new).collect();
+    let views: Vec<ChannelView> = clips().into_iter().map(ChannelView::new).collect();
     let mut measurement = Measurement::new(generator, &statistics, &views, settings).unwrap();
-    let alone = Alone::new(generator, again());
+    let alone = Alone::new(generator, clips());
     let channels = channel_count(generator.config());
     // From 128 px on a piece is one channel.
     let mut at = |channel: i64| {
@@ -92,7 +89,7 @@ fn row(name: &str, generator: &Generator, clips: Vec<Clip>, again: impl Fn() -> 
         (0..4).for_each(|_| alone.image());
         whole += clock.now() - start;
     }
-    let (nada, whole) = (f64::from(timed as i32) / nada, f64::from(4 * CHANNELS as i32) / whole);
+    let (nada, whole) = (timed as f64 / nada, (4 * CHANNELS) as f64 / whole);
     let minutes = (2 * 100 * channels) as f64 / nada / 60.0;
     println!("{name:<44} {whole:>9.1} {nada:>9.1} {:>7.1} {minutes:>8.0} min", nada / whole);
 }

@@ -107,9 +107,11 @@ def history(rows, beside, folder):
     cells = [[label, *(f"{row[f'{name}{r}']:.4g}" for name in MEASURES)] for label, row, r in lines]
     report.table(folder / "figures.md", (f"{last['images']:,} images", *MEASURES), cells)
     ends = {1: "orange", last["rounds"]: "blue"}
-    # A training that began with fewer looks has rows without the later rounds.
-    points = lambda key: [(row["images"], row[key]) for row in rows if key in row]
-    curves = [(f"round {r}", color, points(f"squared{r}")) for r, color in ends.items()]
+    curves = []
+    for r, color in ends.items():
+        # A training that began with fewer looks has rows without the later rounds.
+        points = [(row["images"], row[key]) for row in rows if (key := f"squared{r}") in row]
+        curves.append((f"round {r}", color, points))
     title = f"Squared error on {last['photos']} held-out photos, over images seen"
     report.plot(folder / "figures.png", title, curves, levels)
 

@@ -15,7 +15,7 @@ use clap::Args;
   nada presets mapper/default
   nada adapt --config mine.yaml --target \"charcoal drawing\"")]
 pub(super) struct PresetsArgs {
-    /// Print this one, ready to be changed and given to `nada adapt --config`
+    /// Print this one, ready to be changed and given to --config
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }

@@ -16,6 +16,9 @@ pub(super) struct RunFlags {
     /// Where CLIP models such as ViT-B/32 lie
     #[arg(long, value_name = "DIR", env = "NADA_MODELS", help_heading = "Models")]
     pub(super) models_dir: Option<PathBuf>,
+    /// Settings that belong together; `nada presets` lists them
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    pub(super) preset: Option<String>,
     /// A YAML file over the preset, such as the config.yaml of another run
     #[arg(long, value_name = "FILE", help_heading = "Training")]
     config: Option<PathBuf>,
@@ -58,12 +61,6 @@ pub(super) struct RunFlags {
 pub(super) const ONLY_NEW: [&str; 7] =
     ["preset", "config", "set", "batch", "seed", "out", "print_config"];
 
-/// The device and the threads of a configuration, which a run that goes on may change.
-pub(super) struct Machine<'a> {
-    pub(super) device: &'a mut String,
-    pub(super) threads: &'a mut usize,
-}
-
 impl RunFlags {
     /// The file of `--config`, with its text.
     ///
@@ -79,18 +76,13 @@ impl RunFlags {
     /// # Errors
     /// [`Error::Request`] for a `--set` without a value.
     pub(super) fn overlay<C: DeserializeOwned>(&self, layers: &mut Layers<C>) -> Result<()> {
-        let mut flag = |path: &str, value: Option<Value>, name: &str| {
-            if let Some(value) = value {
-                layers.set(path, value, name);
-            }
-        };
-        flag("train.iterations", self.iterations.map(Value::from), "--iterations");
-        flag("train.batch", self.batch.map(Value::from), "--batch");
-        flag("seed", self.seed.map(Value::from), "--seed");
-        flag("output.snapshot_every", self.snapshot_every.map(Value::from), "--snapshot-every");
-        flag("output.sample_every", self.sample_every.map(Value::from), "--sample-every");
-        flag("device", self.device.clone().map(Value::from), "--device");
-        flag("threads", self.threads.map(|n| Value::from(n as u64)), "--threads");
+        layers.set_given("train.iterations", self.iterations, "--iterations");
+        layers.set_given("train.batch", self.batch, "--batch");
+        layers.set_given("seed", self.seed, "--seed");
+        layers.set_given("output.snapshot_every", self.snapshot_every, "--snapshot-every");
+        layers.set_given("output.sample_every", self.sample_every, "--sample-every");
+        layers.set_given("device", self.device.clone(), "--device");
+        layers.set_given("threads", self.threads.map(|n| n as u64), "--threads");
         for pair in &self.set {
             let (path, text) = pair.split_once('=').ok_or_else(|| {
                 Error::request(
@@ -109,15 +101,16 @@ impl RunFlags {
         &self,
         iterations: &mut u64,
         output: &mut Output,
-        machine: Machine<'_>,
+        device: &mut String,
+        threads: &mut usize,
     ) {
         let put = |slot: &mut u64, value: Option<u64>| *slot = value.unwrap_or(*slot);
         put(iterations, self.iterations);
         put(&mut output.snapshot_every, self.snapshot_every);
         put(&mut output.sample_every, self.sample_every);
-        *machine.threads = self.threads.unwrap_or(*machine.threads);
-        if let Some(device) = &self.device {
-            machine.device.clone_from(device);
+        *threads = self.threads.unwrap_or(*threads);
+        if let Some(asked) = &self.device {
+            device.clone_from(asked);
         }
     }
 }

@@ -7,7 +7,7 @@ pub(super) const USUAL: f64 = 0.7;
 pub(super) fn parse(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(psi) if psi.is_finite() => Ok(psi),
-        _ => Err("use a number such as 0.7; 1 leaves the images alone".into()),
+        _ => Err("not a number; use one such as 0.7; 1 leaves the images alone".into()),
     }
 }
 

@@ -51,6 +51,13 @@ impl<C: DeserializeOwned> Layers<C> {
         self.merge(tree, origin);
     }
 
+    /// [`Layers::set`], if there is a value.
+    pub fn set_given(&mut self, path: &str, value: Option<impl Into<Value>>, origin: &str) {
+        if let Some(value) = value {
+            self.set(path, value, origin);
+        }
+    }
+
     /// The resolved configuration (not yet validated).
     ///
     /// # Errors

@@ -191,7 +191,7 @@ fn wrong_requests_are_refused_before_any_work() {
     std::fs::copy(folder.path().join("one/config.yaml"), unfinished.join("config.yaml")).unwrap();
     at(&["one", "unfinished"]).refused(2, &["has not finished", "--resume unfinished"]);
     at(&["one", "two", "--label", "a"]).refused(2, &["1 label for 2 runs", "once for each run"]);
-    at(&["one", "--truncation", "nan"]).refused(2, &["use a number such as 0.7"]);
+    at(&["one", "--truncation", "nan"]).refused(2, &["not a number"]);
     for wrong in ["--count=0", "--count=257", "--columns=0"] {
         at(&["one", wrong]).refused(2, &["is not in"]);
     }

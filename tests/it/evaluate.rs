@@ -192,7 +192,7 @@ fn wrong_requests_are_refused_before_any_work() {
     at(&["run", "--reference", "not-there"]).refused(2, &["`not-there`"]);
     at(&["run", "--phrases", "styles.txt"]).refused(2, &["styles.txt", "no such file"]);
     at(&["run", "--clip", "clip-rn-z"]).refused(2, &["did you mean `clip-rn`"]);
-    at(&["run", "--truncation", "nan"]).refused(2, &["use a number such as 0.7"]);
+    at(&["run", "--truncation", "nan"]).refused(2, &["not a number"]);
     at(&["run", "--target", "photo"]).refused(2, &["source and the target are the same"]);
     at(&["run", "--out", "run/config.yaml"]).refused(2, &["is a file"]);
     assert!(!unfinished.join("evaluation").exists());

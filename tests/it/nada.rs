@@ -278,9 +278,8 @@ fn check_run(name: &str, kind: Kind, mut run: Adaptation) -> Adaptation {
     run
 }
 
-/// The weights after the run. float64: all of them. float32: nearly all of the entries within 1e-5, and none further than
-/// a step of Adam, whose direction rounding may flip where a gradient is about zero. The golden README has 2 % of such
-/// flips; how sums are shared among threads decides, too: on one thread `adaptive` has 4 %.
+/// The weights after the run. float64: all of them. float32, as the golden README has it: 98 % of the entries within
+/// 1e-5, and none further than a step of Adam, whose direction rounding may flip where a gradient is about zero.
 fn check_final(name: &str, kind: Kind, run: &Adaptation) {
     let (mut entries, mut far) = (0, 0);
     for (key, want) in golden("nada", &format!("final_{name}.safetensors")) {
@@ -297,7 +296,7 @@ fn check_final(name: &str, kind: Kind, run: &Adaptation) {
         }
         entries += want.numel();
     }
-    assert!(far as f64 <= 0.05 * entries as f64, "{name}: {far} of {entries} entries differ");
+    assert!(far as f64 <= 0.02 * entries as f64, "{name}: {far} of {entries} entries differ");
     assert!(entries > 0 || kind == Kind::Double, "{name}: nothing was compared");
 }
 

@@ -7,7 +7,7 @@ mod settings;
 use super::printer::Printer;
 use super::progress::short;
 use super::stop;
-use super::training::{Machine, ONLY_NEW, Resumed, RunFlags};
+use super::training::{ONLY_NEW, Resumed, RunFlags};
 use crate::adapt::{Adaptation, trainer};
 use crate::config::Config;
 use crate::error::Error;
@@ -51,11 +51,8 @@ pub(super) struct AdaptArgs {
     /// A CLIP that judges, with its weight in the sum of losses; repeat it for an ensemble
     #[arg(long, value_name = "NAME|FILE[=WEIGHT]", help_heading = "Models")]
     clip: Vec<String>,
-    /// Settings that belong together; `nada presets` lists them
-    #[arg(long, value_name = "NAME", help_heading = "Training")]
-    preset: Option<String>,
     #[command(flatten)]
-    run: RunFlags,
+    training: RunFlags,
     /// Learning rate (Adam uses 0.8 of it, as StyleGAN2 does)
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
     lr: Option<f64>,
@@ -100,24 +97,25 @@ pub(super) fn run(args: AdaptArgs, printer: &Printer) -> anyhow::Result<()> {
 fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
     let (layered, preset) = settings::layer(args)?;
     let mut config = layered.resolve()?;
-    if args.run.print_config {
+    if args.training.print_config {
         print(printer, layered.annotated().trim_end())?;
         return config.validate();
     }
     config.validate()?;
     settings::anchor(&mut config)?;
-    if let Some(out) = &args.run.out {
+    if let Some(out) = &args.training.out {
         // Found out before minutes are spent on loading.
         RunDir::must_be_free(out)?;
     }
-    let prepared = prepare::prepare(&config, args.run.models_dir.as_deref(), printer)?;
+    let prepared = prepare::prepare(&config, args.training.models_dir.as_deref(), printer)?;
     for warning in &prepared.manifest.warnings {
         printer.warn(warning);
     }
     if args.dry_run {
         return print(printer, &prepared.plan());
     }
-    let out = args.run.out.clone().unwrap_or_else(|| RunDir::free_path("runs", &run_name(&config)));
+    let out =
+        args.training.out.clone().unwrap_or_else(|| RunDir::free_path("runs", &run_name(&config)));
     let folder = RunDir::create(&out)?;
     printer.info(&format!("preset {preset}: {}", config.about));
     folder.write_config(prepared.adaptation.config(), &prepared.manifest)?;
@@ -127,13 +125,17 @@ fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
 
 fn resume(path: &Path, args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
     let change = |config: &mut Config| {
-        let machine = Machine { device: &mut config.device, threads: &mut config.threads };
-        args.run.overlay_resumed(&mut config.train.iterations, &mut config.output, machine);
+        args.training.overlay_resumed(
+            &mut config.train.iterations,
+            &mut config.output,
+            &mut config.device,
+            &mut config.threads,
+        );
         config.validate()
     };
     let run = Resumed::open(path, change, printer)?;
     let (config, folder) = (&run.config, &run.folder);
-    let mut prepared = prepare::prepare(config, args.run.models_dir.as_deref(), printer)?;
+    let mut prepared = prepare::prepare(config, args.training.models_dir.as_deref(), printer)?;
     let prepare::Prepared { adaptation, manifest, .. } = &mut prepared;
     let from = run.go_on(manifest, config.train.iterations, |snapshot| {
         adaptation.restore(&snapshot.state, snapshot.layers.clone())
@@ -160,7 +162,7 @@ fn finish(
     stop::listen(move || notice.warn("finishing the step and saving; once more to quit at once"));
     let adaptation = &mut prepared.adaptation;
     let config = adaptation.config().clone();
-    let mut recorder = Recorder::new(folder, adaptation, from, args.run.json, printer)?;
+    let mut recorder = Recorder::new(folder, adaptation, from, args.training.json, printer)?;
     let outcome = trainer::train(adaptation, from, &mut recorder);
     let records = recorder.close()?;
     folder.write_loss_plot(&records, &config)?;
@@ -193,7 +195,7 @@ fn finish(
 /// Where the result is, on stdout.
 fn say_result(folder: &RunDir, args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
     let path = folder.generator_file().display().to_string();
-    if args.run.json {
+    if args.training.json {
         return print(printer, &serde_json::json!({ "generator": path }).to_string());
     }
     print(printer, &path)

@@ -23,41 +23,35 @@ pub(super) fn layer(args: &AdaptArgs) -> Result<(Layered, String)> {
         class,
         reference,
         clip,
-        preset,
-        run,
+        training,
         lr,
         layers,
         k,
         resume: _,
         dry_run: _,
     } = args;
-    let file = run.config_file()?;
+    let file = training.config_file()?;
     let named = file.as_ref().and_then(|(_, text)| generator_in(text));
     let base = file.as_ref().and_then(|(_, text)| presets::base_of(text));
     let usual = || usual_preset(generator.as_deref().or(named.as_deref()), target.as_deref());
-    let preset = preset.clone().or(base).unwrap_or_else(|| usual().to_owned());
+    let preset = training.preset.clone().or(base).unwrap_or_else(|| usual().to_owned());
     let mut layered = presets::layered(&preset)?;
     if let Some((path, text)) = &file {
         layered.overlay_yaml(text, &path.display().to_string())?;
     }
-    let mut flag = |path: &str, value: Option<Value>, name: &str| {
-        if let Some(value) = value {
-            layered.set(path, value, name);
-        }
-    };
-    flag("source", source.clone().map(Value::from), "--source");
-    flag("target", target.clone().map(Value::from), "--target");
+    layered.set_given("source", source.clone(), "--source");
+    layered.set_given("target", target.clone(), "--target");
     let images = target_images.as_ref().map(|p| Value::from(p.to_string_lossy().into_owned()));
-    flag("target_images", images, "--target-images");
-    flag("generator", generator.clone().map(Value::from), "--generator");
-    flag("class", class.map(Value::from), "--class");
-    flag("reference", reference.clone().map(Value::from), "--reference");
+    layered.set_given("target_images", images, "--target-images");
+    layered.set_given("generator", generator.clone(), "--generator");
+    layered.set_given("class", *class, "--class");
+    layered.set_given("reference", reference.clone(), "--reference");
     let models = clip.iter().map(|c| clip_model(c)).collect::<Result<Vec<_>>>()?;
-    flag("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
-    flag("train.lr", lr.map(Value::from), "--lr");
-    flag("layers.choose", layers.as_deref().map(layer_set).transpose()?, "--layers");
-    flag("layers.k", k.map(|k| Value::from(k as u64)), "--k");
-    run.overlay(&mut layered)?;
+    layered.set_given("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
+    layered.set_given("train.lr", *lr, "--lr");
+    layered.set_given("layers.choose", layers.as_deref().map(layer_set).transpose()?, "--layers");
+    layered.set_given("layers.k", k.map(|k| k as u64), "--k");
+    training.overlay(&mut layered)?;
     Ok((layered, preset))
 }
 

@@ -111,8 +111,8 @@ impl Spec {
     /// Opens what it names, for a generator. `phrases` are needed by edits by text.
     ///
     /// # Errors
-    /// As [`open_directions`], [`LinearEdit::new`] and [`Phrases::direction`]; [`Error::Request`] for a component that is not there
-    /// or not said, and for files that hold something else.
+    /// As [`open_directions`], [`LinearEdit::new`] and [`Phrases::direction`]; [`Error::Request`] for a component that is
+    /// not there or not said, and for files that hold something else.
     pub(super) fn open(
         &self,
         generator: &Generator,

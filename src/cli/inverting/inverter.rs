@@ -70,8 +70,7 @@ impl Inverter {
     ) -> Result<Self> {
         let encoder_file = encoder_file(args, asked)?;
         // What can be refused before anything is loaded.
-        let before = args.refinement(encoder_file.is_some().then_some(0));
-        if encoder_file.is_none() && before?.is_none() {
+        if encoder_file.is_none() && args.refinement(None)?.is_none() {
             return Err(Error::request(
                 "nothing would make codes: no encoder, and `--optimize 0`",
                 "name an encoder with `--encoder FILE`, or allow some steps",

@@ -11,7 +11,7 @@ pub(super) use flags::{MapperFlags, Moved};
 use super::printer::Printer;
 use super::progress::short;
 use super::stop;
-use super::training::{Machine, ONLY_NEW, Resumed, RunFlags};
+use super::training::{ONLY_NEW, Resumed, RunFlags};
 use crate::adapt::trainer;
 use crate::config::MapperConfig;
 use crate::error::{Error, Result};
@@ -57,9 +57,6 @@ pub(super) struct MapperArgs {
     /// ArcFace's weights (model_ir_se50.pth) for the identity loss
     #[arg(long, value_name = "FILE", help_heading = "Models")]
     arcface: Option<PathBuf>,
-    /// Settings that belong together: default, edit, reference or styleclip
-    #[arg(long, value_name = "NAME", help_heading = "Training")]
-    preset: Option<String>,
     #[command(flatten)]
     training: RunFlags,
     /// Which style inputs are moved: coarse (0-3), medium (4-7), fine (8 and above), with commas
@@ -148,8 +145,12 @@ fn name(args: &MapperArgs, config: &MapperConfig) -> String {
 
 fn resume(path: &Path, args: &MapperArgs, printer: &Printer) -> Result<()> {
     let change = |config: &mut MapperConfig| {
-        let machine = Machine { device: &mut config.device, threads: &mut config.threads };
-        args.training.overlay_resumed(&mut config.train.iterations, &mut config.output, machine);
+        args.training.overlay_resumed(
+            &mut config.train.iterations,
+            &mut config.output,
+            &mut config.device,
+            &mut config.threads,
+        );
         config.validate()
     };
     let run = Resumed::open(path, change, printer)?;

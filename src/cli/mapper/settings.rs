@@ -59,7 +59,7 @@ pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<Mappe
         }
         _ => shipped,
     };
-    let preset = args.preset.clone().unwrap_or_else(|| usual.to_owned());
+    let preset = args.training.preset.clone().unwrap_or_else(|| usual.to_owned());
     let mut layered = Layers::<MapperConfig>::default();
     layered.overlay_yaml(builtin::mapper_preset(&preset)?, &format!("preset {preset}"))?;
     if let Some((run, config)) = &adapted {
@@ -71,38 +71,31 @@ pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<Mappe
         if !config.target.is_empty() {
             layered.set("target", config.target.clone(), &origin);
         }
-        if let Some(class) = config.class {
-            layered.set("class", class, &origin);
-        }
+        layered.set_given("class", config.class, &origin);
     }
     if let Some((path, text)) = args.training.config_file()? {
         layered.overlay_yaml(&text, &path.display().to_string())?;
     }
-    let mut flag = |path: &str, value: Option<Value>, name: &str| {
-        if let Some(value) = value {
-            layered.set(path, value, name);
-        }
-    };
     let from = if adapted.is_some() { "--run" } else { "--generator" };
-    flag("generator", generator.map(Value::from), from);
-    flag("class", args.class.map(Value::from), "--class");
-    flag("source", args.source.clone().map(Value::from), "--source");
-    flag("target", args.target.clone().map(Value::from), "--target");
+    layered.set_given("generator", generator, from);
+    layered.set_given("class", args.class, "--class");
+    layered.set_given("source", args.source.clone(), "--source");
+    layered.set_given("target", args.target.clone(), "--target");
     let models =
         args.clip.iter().map(|c| crate::cli::adapt::clip_model(c)).collect::<Result<Vec<_>>>()?;
-    flag("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
+    layered.set_given("clip", (!models.is_empty()).then(|| Value::Sequence(models)), "--clip");
     let judges: Vec<Value> = args.judge.iter().cloned().map(Value::from).collect();
-    flag("judge", (!judges.is_empty()).then(|| Value::Sequence(judges)), "--judge");
+    layered.set_given("judge", (!judges.is_empty()).then(|| Value::Sequence(judges)), "--judge");
     let arcface = args.arcface.as_ref().map(|p| Value::from(p.to_string_lossy().into_owned()));
-    flag("arcface", arcface, "--arcface");
-    flag("strength", args.strength.map(Value::from), "--strength");
+    layered.set_given("arcface", arcface, "--arcface");
+    layered.set_given("strength", args.strength, "--strength");
     if !args.levels.is_empty() {
         for (path, level) in [
             ("levels.coarse", LevelName::Coarse),
             ("levels.medium", LevelName::Medium),
             ("levels.fine", LevelName::Fine),
         ] {
-            flag(path, Some(Value::from(args.levels.contains(&level))), "--levels");
+            layered.set(path, args.levels.contains(&level), "--levels");
         }
     }
     args.training.overlay(&mut layered)?;
