@@ -322,6 +322,8 @@ fn six_steps_on_the_shape_layers_meet_the_recorded_run() {
 
 #[test]
 fn six_adaptive_steps_meet_the_recorded_runs_of_the_original() {
+    // One thread sums in another order than the recorded run, and float32 then flips 4 % of Adam's first steps.
+    tch::set_num_threads(2);
     for kind in [Kind::Double, Kind::Float] {
         // Gradients cleared to zero: what the published code did under its torch.
         let run = check_run(
