@@ -163,6 +163,7 @@ mod tests {
     #[test]
     fn a_target_finds_the_preset_about_it() {
         assert_eq!(preset_about("Sketch "), Some("sketch"));
+        assert_eq!(preset_about("smiling face"), Some("smiling"));
         assert_eq!(preset_about("teapot"), None);
     }
 
