@@ -66,12 +66,16 @@ fn a_sheet_has_the_source_above_and_a_row_per_run() {
     assert_eq!(picture.width(), 6 * 128 + 5 * 4 + 2 * 20 + caption(&picture, rows[0]));
     let [source, one, two] = [0, 1, 2].map(|i| cell(&picture, rows[i], 0, 128));
     assert!(source != one && one != two && source != two);
-    // The same faces: of all sources, the one above is nearest.
+    // The same faces: of all sources, the one above is nearest, in every column.
     let distance = |a: &[u8], b: &[u8]| -> u64 {
         a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum()
     };
-    let nearest = (0..6).min_by_key(|&i| distance(&cell(&picture, rows[0], i, 128), &one));
-    assert_eq!(nearest, Some(0));
+    let [sources, adapted] =
+        [0, 1].map(|row| [0, 1, 2, 3, 4, 5].map(|i| cell(&picture, rows[row], i, 128)));
+    for (column, face) in adapted.iter().enumerate() {
+        let nearest = (0..6).min_by_key(|&i| distance(&sources[i], face));
+        assert_eq!(nearest, Some(column));
+    }
     assert_eq!(listing(&folder().path().join("new")).len(), 1);
 }
 
