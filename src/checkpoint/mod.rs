@@ -5,7 +5,7 @@
 //! naming, and [`fill()`] makes a complete, typed set of tensors for a model, or one report with everything that is
 //! wrong. [`save_safetensors`] and [`save_torch`] are the ways back.
 //!
-//! No file can run code: pickles are read as data, see `unpickle.rs`. Every length, shape, stride and offset is
+//! No file can run code: pickles are read as data, see `unpickle`. Every length, shape, stride and offset is
 //! checked against what the file holds before it is used.
 //!
 //! Names of nested dictionaries are joined by `/`, dots inside keys stay: `g_ema/style.1.weight`, `latent_avg`.

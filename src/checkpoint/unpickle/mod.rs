@@ -1,6 +1,6 @@
 //! A restricted pickle machine: it builds data and nothing else.
 //!
-//! It knows no class and no function: a global is a name, a call is recorded as an [`Object`] (class, arguments,
+//! It knows no class and no function: a global is a name, a call is recorded as an [`Object`](super::pickle::Object) (class, arguments,
 //! state) and never carried out. What an object means is decided by the readers, from a short list of names; so
 //! `os.system("…")` is just an object with an odd name that nobody asks for.
 //!
@@ -12,11 +12,13 @@
 //! archive is an index over one mapping, and objects keep their class and state, which the readers of TorchScript
 //! and of NVIDIA's pickles need.
 
+mod operands;
+mod values;
+
 use super::bytes::Bytes;
-use super::pickle::{Id, Object, Pickle, Value, count};
+use super::pickle::{Id, Pickle, Value};
 use crate::error::Result;
 use std::collections::HashMap;
-use std::ops::Range;
 
 /// Values in one pickle. A full training checkpoint has some 100,000.
 const MAX_VALUES: usize = 2_000_000;
@@ -287,177 +289,6 @@ impl<'a> Machine<'a> {
             other => return Err(format!("opcode {other:#04x} is not supported")),
         }
         Ok(())
-    }
-
-    fn get(&self, id: Id) -> &Value {
-        &self.values[id as usize]
-    }
-
-    fn add(&mut self, value: Value) -> Step<Id> {
-        if self.values.len() >= MAX_VALUES {
-            return Err(format!("more than {MAX_VALUES} values"));
-        }
-        self.spend(match &value {
-            Value::Text(text) | Value::Global(text) => text.len() + 64,
-            Value::Long(bytes) => bytes.len() + 64,
-            Value::Tuple(ids) | Value::List(ids) | Value::Set(ids) => ids.len() * 4 + 48,
-            Value::Dict(pairs) => pairs.len() * 8 + 48,
-            Value::Object(_) => 128,
-            _ => 32,
-        })?;
-        self.values.push(value);
-        Ok((self.values.len() - 1) as Id)
-    }
-
-    fn spend(&mut self, bytes: usize) -> Step<()> {
-        self.memory = self.memory.checked_sub(bytes).ok_or("its values would fill the memory")?;
-        Ok(())
-    }
-
-    fn push(&mut self, value: Value) -> Step<()> {
-        let id = self.add(value)?;
-        self.stack.push(id);
-        Ok(())
-    }
-
-    fn push_object(&mut self, class: Id, args: Id) -> Step<()> {
-        let object = Object { class, args, items: Vec::new(), pairs: Vec::new(), state: None };
-        self.push(Value::Object(Box::new(object)))
-    }
-
-    fn push_text<const N: usize>(&mut self) -> Step<()> {
-        let length = self.length::<N>()?;
-        let range = self.range(length)?;
-        if length > MAX_TEXT {
-            return self.push(Value::Blob(range));
-        }
-        let text = String::from_utf8_lossy(&self.data[range]).into();
-        self.push(Value::Text(text))
-    }
-
-    fn push_blob<const N: usize>(&mut self) -> Step<()> {
-        let length = self.length::<N>()?;
-        let range = self.range(length)?;
-        self.push(Value::Blob(range))
-    }
-
-    fn push_long(&mut self, length: usize) -> Step<()> {
-        let bytes = self.take(length)?;
-        if length > 1024 {
-            return Err(format!("an integer of {length} bytes"));
-        }
-        if length > 8 {
-            return self.push(Value::Long(bytes.into()));
-        }
-        let negative = bytes.last().is_some_and(|top| top & 0x80 != 0);
-        let mut full = [if negative { 0xff } else { 0 }; 8];
-        full[..length].copy_from_slice(bytes);
-        self.push(Value::Int(i64::from_le_bytes(full)))
-    }
-
-    fn extend(&mut self, items: Vec<Id>) -> Step<()> {
-        let target = self.top()?;
-        // A vector that grows has up to twice the room that it needs.
-        self.spend(items.len() * 8 + 8)?;
-        match &mut self.values[target as usize] {
-            Value::List(list) | Value::Set(list) => list.extend(items),
-            Value::Object(object) => object.items.extend(items),
-            _ => return Err("items for something that is no list".into()),
-        }
-        Ok(())
-    }
-
-    fn set(&mut self, pairs: Vec<(Id, Id)>) -> Step<()> {
-        let target = self.top()?;
-        self.spend(pairs.len() * 16 + 16)?;
-        match &mut self.values[target as usize] {
-            Value::Dict(dict) => dict.extend(pairs),
-            Value::Object(object) => object.pairs.extend(pairs),
-            _ => return Err("keys for something that is no dictionary".into()),
-        }
-        Ok(())
-    }
-
-    fn memoize(&mut self, key: u64) -> Step<()> {
-        let top = self.top()?;
-        if self.memo.len() >= MAX_STACK {
-            return Err(format!("more than {MAX_STACK} names in the memo"));
-        }
-        self.spend(32)?;
-        self.memo.insert(key, top);
-        Ok(())
-    }
-
-    fn memo_key(&mut self, opcode: u8) -> Step<u64> {
-        match opcode {
-            b'h' | b'q' => Ok(self.array::<1>()?[0].into()),
-            b'j' | b'r' => Ok(u32::from_le_bytes(self.array()?).into()),
-            _ => self.line()?.parse().map_err(|_| "a memo that is no number".to_string()),
-        }
-    }
-
-    /// Position of the `wanted`th value from the top, which must lie above the last mark.
-    fn floor_checked(&self, wanted: usize) -> Step<usize> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        match self.stack.len().checked_sub(wanted) {
-            Some(at) if at >= floor => Ok(at),
-            _ => Err("the stack is empty".into()),
-        }
-    }
-
-    fn top(&self) -> Step<Id> {
-        self.floor_checked(1).map(|at| self.stack[at])
-    }
-
-    fn pop(&mut self) -> Step<Id> {
-        let top = self.top()?;
-        self.stack.pop();
-        Ok(top)
-    }
-
-    fn pop_to_mark(&mut self) -> Step<Vec<Id>> {
-        let mark = self.marks.pop().ok_or("a mark is missing")?;
-        Ok(self.stack.split_off(mark))
-    }
-
-    fn range(&mut self, length: usize) -> Step<Range<usize>> {
-        match self.at.checked_add(length) {
-            Some(end) if end <= self.data.len() => {
-                let range = self.at..end;
-                self.at = end;
-                Ok(range)
-            }
-            _ => Err(format!(
-                "it ends {} early",
-                count(self.at.saturating_add(length) - self.data.len(), "byte")
-            )),
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Step<&'a [u8]> {
-        let range = self.range(length)?;
-        Ok(&self.data[range])
-    }
-
-    fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        let mut out = [0; N];
-        out.copy_from_slice(self.take(N)?);
-        Ok(out)
-    }
-
-    fn length<const N: usize>(&mut self) -> Step<usize> {
-        let mut wide = [0; 8];
-        wide[..N].copy_from_slice(self.take(N)?);
-        usize::try_from(u64::from_le_bytes(wide)).map_err(|_| "an endless value".into())
-    }
-
-    /// The text up to the next line feed.
-    fn line(&mut self) -> Step<&'a str> {
-        let rest = self.data.get(self.at..).unwrap_or_default();
-        let window = &rest[..rest.len().min(4096)];
-        let length = window.iter().position(|&b| b == b'\n').ok_or("a line that does not end")?;
-        self.at += length + 1;
-        std::str::from_utf8(&window[..length]).map_err(|_| "a line that is no text".into())
     }
 }
 
