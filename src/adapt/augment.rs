@@ -6,7 +6,8 @@
 
 use crate::config::Augment;
 use crate::rng::Stream;
-use tch::{Kind, Tensor};
+use std::ops::Range;
+use tch::{Device, Kind, Tensor};
 
 /// The numbers drawn for one batch of copies; applying it twice gives the same change twice.
 #[derive(Debug)]
@@ -22,8 +23,13 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// Draws for `copies` of each image of a batch `like [N, 3, H, W]`: M = copies · N changes.
-    pub fn new(settings: &Augment, like: &Tensor, stream: &mut Stream) -> Self {
+    /// Draws for `copies` of each image of a batch of `[n, h, w]`: M = copies · N changes.
+    pub fn new(
+        settings: &Augment,
+        [n, h, w]: [i64; 3],
+        (kind, device): (Kind, Device),
+        stream: &mut Stream,
+    ) -> Self {
         let Augment {
             copies,
             scale,
@@ -37,8 +43,7 @@ impl Draw {
             noise,
             cutout,
         } = settings.clone();
-        let (n, _, h, w) = like.size4().expect("images have four dimensions");
-        let (m, kind, device) = (n * copies, like.kind(), like.device());
+        let m = n * copies;
         let mut around = |centre: f64, reach: f64, shape: &[i64]| {
             stream.uniform(centre - reach, centre + reach, shape, kind, device)
         };
@@ -74,6 +79,31 @@ impl Draw {
         Self { kept, ..draw }
     }
 
+    /// The changes of some samples of the batch only.
+    pub fn part(&self, samples: &Range<i64>) -> Self {
+        let own = |t: &Tensor| {
+            let shape = t.size();
+            // What changes nothing is one number for all.
+            if shape[0] == 1 && shape.len() == 1 {
+                return t.shallow_clone();
+            }
+            let by_copy =
+                t.view([&[self.copies, shape[0] / self.copies], &shape[1..]].concat().as_slice());
+            let few = by_copy.narrow(1, samples.start, samples.end - samples.start);
+            few.reshape([&[-1], &shape[1..]].concat().as_slice())
+        };
+        Self {
+            copies: self.copies,
+            affine: own(&self.affine),
+            gain: own(&self.gain),
+            brightness: own(&self.brightness),
+            saturation: own(&self.saturation),
+            contrast: own(&self.contrast),
+            noise: own(&self.noise),
+            kept: self.kept.as_ref().map(own),
+        }
+    }
+
     /// Changes a batch: `[N, 3, H, W]` in [-1, 1] → `[copies · N, 3, H, W]`, copies outermost.
     pub fn apply(&self, images: &Tensor) -> Tensor {
         let x = images.repeat([self.copies, 1, 1, 1]);
@@ -107,17 +137,21 @@ fn kept_mask(share: f64, m: i64, h: i64, w: i64, stream: &mut Stream) -> Tensor 
 mod tests {
     use super::*;
     use crate::rng::stream;
-    use tch::Device;
 
     fn image() -> Tensor {
         stream(0, 0, "test").uniform(-1.0, 1.0, &[2, 3, 16, 16], Kind::Double, Device::Cpu)
+    }
+
+    fn drawn(settings: &Augment, step: u64) -> Draw {
+        let like = (Kind::Double, Device::Cpu);
+        Draw::new(settings, [2, 16, 16], like, &mut stream(1, step, "augment"))
     }
 
     #[test]
     fn no_change_is_the_identity() {
         let settings = Augment { copies: 2, ..Augment::default() };
         let x = image();
-        let y = Draw::new(&settings, &x, &mut stream(1, 0, "augment")).apply(&x);
+        let y = drawn(&settings, 0).apply(&x);
         assert_eq!(y.size(), [4, 3, 16, 16]);
         assert!((y - x.repeat([2, 1, 1, 1])).abs().max().double_value(&[]) < 1e-6);
     }
@@ -135,12 +169,29 @@ mod tests {
             ..Augment::default()
         };
         let x = image();
-        let draw = Draw::new(&settings, &x, &mut stream(1, 0, "augment"));
+        let draw = drawn(&settings, 0);
         assert_eq!(draw.apply(&x), draw.apply(&x));
-        assert_ne!(
-            draw.apply(&x),
-            Draw::new(&settings, &x, &mut stream(1, 1, "augment")).apply(&x)
-        );
+        assert_ne!(draw.apply(&x), drawn(&settings, 1).apply(&x));
+    }
+
+    #[test]
+    fn a_part_changes_its_samples_as_the_whole_does() {
+        let settings = Augment {
+            copies: 3,
+            scale: [0.5, 1.0],
+            flip: true,
+            channel_gain: 0.2,
+            noise: 0.1,
+            cutout: 0.3,
+            ..Augment::default()
+        };
+        let x = image();
+        let draw = drawn(&settings, 0);
+        let whole = draw.apply(&x).view([3, 2, 3, 16, 16]);
+        for i in 0..2 {
+            let part = draw.part(&(i..i + 1)).apply(&x.narrow(0, i, 1));
+            assert_eq!(part, whole.select(1, i));
+        }
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use crate::clip::{Clip, Preprocess, Resize, normalise, templates, tokenizer::Tokenizer};
 use crate::config::Losses;
 use crate::error::{Error, Result};
-use crate::torch::catch;
+use crate::torch::threads::{self, Shared};
 use tch::{Kind, Tensor};
 
 /// Phrases that are too near for a direction: the difference of their features is rounding noise.
 const NO_DIFFERENCE: f64 = 1e-6;
+
+/// Texts that are encoded together.
+const TEXTS: i64 = 8;
 
 /// What one CLIP of the ensemble knows about the two domains. All vectors are unit `[1, E]`.
 #[derive(Debug)]
@@ -105,7 +108,10 @@ pub fn features(clip: &Clip, texts: &[String]) -> Result<Tensor> {
     }
     let tokens =
         Tensor::from_slice(&ids).view([texts.len() as i64, context]).to_device(clip.device());
-    catch("encoding phrases", || Ok(tch::no_grad(|| normalise(&clip.encode_text(&tokens)))))
+    let clip = Shared::new(clip);
+    threads::rows("encoding phrases", &tokens, TEXTS, |tokens| {
+        normalise(&clip.get().encode_text(tokens))
+    })
 }
 
 /// Normalised features of images `[N, 3, H, W]` in [-1, 1], without gradients.
@@ -114,8 +120,9 @@ pub fn features(clip: &Clip, texts: &[String]) -> Result<Tensor> {
 /// A failure of the device.
 pub fn image_features(clip: &Clip, images: &Tensor, resize: Resize) -> Result<Tensor> {
     let preprocess = Preprocess::new(clip.resolution(), resize);
-    catch("encoding images", || {
-        Ok(tch::no_grad(|| normalise(&clip.encode_image(&preprocess.apply(images)))))
+    let clip = Shared::new(clip);
+    threads::rows("encoding images", images, 1, |images| {
+        normalise(&clip.get().encode_image(&preprocess.apply(images)))
     })
 }
 
@@ -129,7 +136,10 @@ pub fn prepared_image_features(clip: &Clip, prepared: &Tensor) -> Result<Tensor>
     };
     let images = prepared.to_device(clip.device()).to_kind(clip.kind());
     let images = (images - on(crate::clip::preprocess::MEAN)) / on(crate::clip::preprocess::STD);
-    catch("encoding images", || Ok(tch::no_grad(|| normalise(&clip.encode_image(&images)))))
+    let clip = Shared::new(clip);
+    threads::rows("encoding images", &images, 1, |images| {
+        normalise(&clip.get().encode_image(images))
+    })
 }
 
 fn part_directions(clip: &Clip, source: &str, target: &str) -> Result<Tensor> {

@@ -4,6 +4,7 @@ use super::direction::Direction;
 use super::losses::{self, Term};
 use crate::clip::{Clip, Preprocess, Resize, normalise};
 use crate::config::Losses;
+use crate::torch::threads::Tensors;
 use std::collections::BTreeMap;
 use tch::Tensor;
 
@@ -20,6 +21,41 @@ pub struct Pairs<'a> {
     pub patches: Option<(&'a Tensor, &'a Tensor)>,
 }
 
+/// What a judge saw of pairs: unit features.
+#[derive(Debug)]
+pub struct Look {
+    /// Of the frozen twin's images, `[copies · N, E]`, copies outermost; no gradients.
+    pub source: Tensor,
+    /// Of the trained twin's.
+    pub adapted: Tensor,
+    /// How many changed copies each image has.
+    pub copies: i64,
+    /// Of patches of both, `[N, E]`.
+    pub patches: Option<(Tensor, Tensor)>,
+}
+
+impl Look {
+    /// What was seen of several parts of a batch, as if it had been seen at once.
+    pub fn joined(parts: &[&Self]) -> Self {
+        let copies = parts[0].copies;
+        let by_copy = |f: &Tensor| f.view([copies, -1, f.size()[1]]);
+        let join = |of: fn(&Self) -> &Tensor| {
+            let parts: Vec<Tensor> = parts.iter().map(|look| by_copy(of(look))).collect();
+            Tensor::cat(&parts, 1).flatten(0, 1)
+        };
+        let patches: Vec<_> = parts.iter().filter_map(|look| look.patches.as_ref()).collect();
+        let both = |of: fn(&(Tensor, Tensor)) -> &Tensor| {
+            Tensor::cat(&patches.iter().map(|p| of(p)).collect::<Vec<_>>(), 0)
+        };
+        Self {
+            source: join(|look| &look.source),
+            adapted: join(|look| &look.adapted),
+            copies,
+            patches: (!patches.is_empty()).then(|| (both(|p| &p.0), both(|p| &p.1))),
+        }
+    }
+}
+
 /// A frozen CLIP, its weight in the ensemble and the direction it asks for.
 #[derive(Debug)]
 pub struct Judge {
@@ -30,6 +66,10 @@ pub struct Judge {
     /// What it knows about the two domains.
     pub direction: Direction,
 }
+
+// SAFETY: tensors and plain data; the matrices of preprocessing are locked.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Judge {}
 
 impl Judge {
     /// Takes a CLIP whose direction is known; its text tower is dropped.
@@ -50,14 +90,9 @@ impl Judge {
             * (n * self.weight)
     }
 
-    /// Every term of this CLIP that weighs anything, times this CLIP's weight. With `nudge`, equal twins are told
-    /// apart as the original does: by 1e-6 added to the adapted image.
-    pub fn terms(
-        &self,
-        pairs: &Pairs<'_>,
-        weights: &Losses,
-        nudge: bool,
-    ) -> BTreeMap<Term, Tensor> {
+    /// Looks at pairs: all that [`Judge::terms`] needs of them. Patches are looked at when they are there. With `nudge`,
+    /// equal twins are told apart as the original does: by 1e-6 added to the adapted image.
+    pub fn look(&self, pairs: &Pairs<'_>, nudge: bool) -> Look {
         let source = tch::no_grad(|| self.features(pairs.source));
         let mut adapted = self.features(pairs.adapted);
         if nudge
@@ -65,32 +100,41 @@ impl Judge {
         {
             adapted = self.features(&(pairs.adapted + 1e-6));
         }
+        let patches = pairs.patches.map(|(source, adapted)| {
+            (tch::no_grad(|| self.features(source)), self.features(adapted))
+        });
+        Look { source, adapted, copies: pairs.copies, patches }
+    }
+
+    /// Every term of this CLIP that weighs anything, times this CLIP's weight. `exact` leaves out the guard against
+    /// equal twins, as the original does.
+    pub fn terms(&self, look: &Look, weights: &Losses, exact: bool) -> BTreeMap<Term, Tensor> {
+        let Look { source, adapted, copies, patches } = look;
         let towards = &self.direction.towards;
         let mut terms = BTreeMap::new();
         for term in Term::active(weights) {
             let value = match term {
                 Term::Directional => {
-                    losses::directional(&source, &adapted, towards, weights.softening, nudge)
+                    losses::directional(source, adapted, towards, weights.softening, exact)
                 }
                 Term::Global => {
                     let text = self.direction.described.as_ref().unwrap_or(&self.direction.target);
-                    losses::global(&adapted, text, self.clip.logit_scale())
+                    losses::global(adapted, text, self.clip.logit_scale())
                 }
                 Term::Manifold => {
                     let Some((from, to)) = &self.direction.means else { continue };
-                    losses::manifold(&source, &adapted, from, to)
+                    losses::manifold(source, adapted, from, to)
                 }
                 Term::Patch => {
-                    let Some((source, adapted)) = pairs.patches else { continue };
+                    let Some((source, adapted)) = patches else { continue };
                     let directions = self.direction.parts.as_ref().unwrap_or(towards);
-                    let source = tch::no_grad(|| self.features(source));
-                    losses::patch(&source, &self.features(adapted), directions)
+                    losses::patch(source, adapted, directions)
                 }
                 Term::InDomain => {
-                    let by_copy = |f: &Tensor| f.view([pairs.copies, -1, f.size()[1]]);
-                    losses::in_domain(&by_copy(&source), &by_copy(&adapted))
+                    let by_copy = |f: &Tensor| f.view([*copies, -1, f.size()[1]]);
+                    losses::in_domain(&by_copy(source), &by_copy(adapted))
                 }
-                Term::Magnitude => losses::magnitude(&source, &adapted, towards),
+                Term::Magnitude => losses::magnitude(source, adapted, towards),
                 Term::Edges | Term::TotalVariation | Term::OutOfRange | Term::Chroma => {
                     continue;
                 }

@@ -8,6 +8,8 @@
 use crate::config::{LayerSet, Layers, NamedSet};
 use crate::error::{Error, Result, near_names};
 use crate::stylegan2::{Config, LayerId};
+use crate::torch::threads;
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
 /// How a style input is mapped to layers.
@@ -158,35 +160,38 @@ pub fn candidates(config: &Config, to_rgb: bool, routing: Routing) -> Vec<Candid
 /// How the codes move under a loss: `iterations` of gradient descent with step `lr`.
 ///
 /// Only ∂loss/∂w is computed: parameters need no gradient here. Samples do not influence each other, so the batch
-/// goes through in chunks, which bounds the memory and changes nothing else.
+/// goes through in `parts`, several at once, which bounds the memory and changes nothing else.
 ///
 /// # Shapes
-/// `w_plus: [B, L, D]` → movement `[B, L, D]`. `loss(first sample, codes)` is the **sum** over the given codes.
+/// `w_plus: [B, L, D]` → movement `[B, L, D]`. `loss(samples, codes)` is the **sum** over the given codes.
+///
+/// # Errors
+/// A failure of the device.
 pub fn movement(
     w_plus: &Tensor,
     iterations: u32,
     lr: f64,
-    chunk: i64,
-    mut loss: impl FnMut(i64, &Tensor) -> Tensor,
-) -> Tensor {
+    parts: Vec<Range<i64>>,
+    loss: impl Fn(&Range<i64>, &Tensor) -> Tensor + Sync,
+) -> Result<Tensor> {
     let batch = w_plus.size()[0];
-    let mut moved = Vec::new();
-    let mut start = 0;
-    while start < batch {
-        let n = chunk.clamp(1, batch - start);
-        let codes = w_plus.narrow(0, start, n);
+    let own = |samples: Range<i64>| {
+        let codes = w_plus.narrow(0, samples.start, samples.end - samples.start);
+        (samples, codes)
+    };
+    let parts = parts.into_iter().map(own).collect();
+    let moved = threads::map("choosing layers", parts, |(samples, codes)| {
         // The movement is summed on its own: w − w₀ would lose it among the digits of w.
         let mut delta = codes.zeros_like();
         for _ in 0..iterations {
             let leaf = (&codes + &delta).detach().set_requires_grad(true);
-            let value = loss(start, &leaf) / batch as f64;
+            let value = loss(&samples, &leaf) / batch as f64;
             let gradient = &Tensor::run_backward(&[value], &[&leaf], false, false)[0];
             delta -= gradient * lr;
         }
-        moved.push(delta);
-        start += n;
-    }
-    Tensor::cat(&moved, 0)
+        Ok(delta)
+    })?;
+    Ok(Tensor::cat(&moved, 0))
 }
 
 /// Mean movement of each style input over batch and width: `[B, L, D]` → L numbers.

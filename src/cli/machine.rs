@@ -1,7 +1,7 @@
 //! `--device` and `--threads`: where a command computes.
 
 use crate::error::Result;
-use crate::torch;
+use crate::torch::{self, threads};
 use clap::Args;
 use tch::Device;
 
@@ -22,7 +22,7 @@ impl MachineArgs {
     /// # Errors
     /// As [`torch::device`].
     pub(super) fn device(&self) -> Result<Device> {
-        torch::set_threads(self.threads);
+        threads::set(self.threads);
         torch::device(&self.device)
     }
 }

@@ -38,6 +38,7 @@ pub use vocabulary::Vocabulary;
 
 use crate::error::Result;
 use crate::torch::TensorMap;
+use crate::torch::threads::Tensors;
 use parameters::Parameters;
 use tch::{Device, Kind, Tensor};
 
@@ -61,6 +62,10 @@ pub struct Clip {
     logit_scale: f64,
     vocabulary: Option<Vocabulary>,
 }
+
+// SAFETY: tensors and plain data.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Clip {}
 
 impl Clip {
     /// Builds the model of `config` from `tensors`, all of one floating-point kind and on one device

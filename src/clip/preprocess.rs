@@ -18,7 +18,7 @@
 //!
 //! The last rows lose 7 to 17 ms an image where the generator itself needs seconds.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 /// Mean of each channel (red, green, blue) that CLIP was trained with, for images in [0, 1].
@@ -45,13 +45,13 @@ pub enum Resize {
 pub struct Preprocess {
     resolution: i64,
     resize: Resize,
-    matrices: RefCell<Vec<(Axis, Kind, Device, Tensor)>>,
+    matrices: Mutex<Vec<(Axis, Kind, Device, Tensor)>>,
 }
 
 impl Preprocess {
     /// For images of `resolution` × `resolution` pixels.
     pub fn new(resolution: i64, resize: Resize) -> Self {
-        Self { resolution, resize, matrices: RefCell::default() }
+        Self { resolution, resize, matrices: Mutex::default() }
     }
 
     /// `[N, 3, H, W]` in [-1, 1] (not clamped) to `[N, 3, R, R]`, normalised; kind and device stay.
@@ -90,7 +90,7 @@ impl Preprocess {
     /// The matrix [kept, input] of an axis, of the kind and on the device of `like`.
     fn matrix(&self, axis: Axis, like: &Tensor) -> Tensor {
         let (kind, device) = (like.kind(), like.device());
-        let mut matrices = self.matrices.borrow_mut();
+        let mut matrices = self.matrices.lock().unwrap_or_else(PoisonError::into_inner);
         let known = matrices.iter().find(|(a, k, d, _)| (*a, *k, *d) == (axis, kind, device));
         if let Some((.., matrix)) = known {
             return matrix.shallow_clone();

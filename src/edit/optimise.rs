@@ -131,7 +131,9 @@ impl<'a> Search<'a> {
                 0 => images.shallow_clone(),
                 _ => {
                     let mut stream = rng::stream(self.settings.seed, step, "augment");
-                    Draw::new(&self.settings.augment, &images, &mut stream).apply(&images)
+                    let (n, _, h, w) = images.size4().expect("images have four dimensions");
+                    let like = (images.kind(), images.device());
+                    Draw::new(&self.settings.augment, [n, h, w], like, &mut stream).apply(&images)
                 }
             };
             // Summed over the batch, so that no image depends on its neighbours.

@@ -7,6 +7,7 @@ use crate::clip::preprocess::{MEAN, STD};
 use crate::clip::{Clip, Preprocess, Resize, Vision, normalise, templates::TEMPLATES};
 use crate::error::{Error, Result};
 use crate::torch::catch;
+use crate::torch::threads::{self, Shared, Tensors};
 use tch::{Kind, Tensor};
 
 /// Maps inside a CLIP are averaged to at most this side: memory stays small, and a shift by a place is forgiven.
@@ -55,6 +56,10 @@ pub(super) struct Testimony {
     pub(super) references: Option<Tensor>,
 }
 
+// SAFETY: tensors and plain data; the matrices of preprocessing are locked.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Judge {}
+
 impl Judge {
     /// Reads the phrases: the first is the source, the second the target. Each is the mean over the 79 templates of the
     /// training. `guided` says that the training used this CLIP: it then flatters.
@@ -100,15 +105,21 @@ impl Judge {
     /// # Errors
     /// A failure of the device.
     pub(super) fn look(&mut self, source: &Tensor, adapted: &Tensor) -> Result<()> {
-        let seen = catch("encoding images", || {
+        let parts = threads::parts(source.device(), source.size()[0]).into_iter().map(|samples| {
+            let own = |x: &Tensor| x.narrow(0, samples.start, samples.end - samples.start);
+            (own(source), own(adapted))
+        });
+        let judge = Shared::new(&*self);
+        let seen = threads::map("encoding images", parts.collect(), |(source, adapted)| {
+            let (this, source, adapted) = (judge.get(), &source, &adapted);
             Ok(tch::no_grad(|| {
-                let (plain, maps) = (self.both(source, adapted), self.maps(source, adapted));
+                let (plain, maps) = (this.both(source, adapted), this.maps(source, adapted));
                 let unit = |pair: &(Tensor, Tensor)| (normalise(&pair.0), normalise(&pair.1));
                 let mut all = vec![unit(&plain)];
                 for view in View::ALL {
-                    all.push(unit(&self.both(&view.apply(source), &view.apply(adapted))));
+                    all.push(unit(&this.both(&view.apply(source), &view.apply(adapted))));
                 }
-                let cosines = all.iter().map(|(s, a)| edit_cosines(s, a, &self.towards)).collect();
+                let cosines = all.iter().map(|(s, a)| edit_cosines(s, a, &this.towards)).collect();
                 let mean = |of: &dyn Fn(&(Tensor, Tensor)) -> Tensor| {
                     let sum: Tensor = all.iter().map(of).sum();
                     normalise(&sum)
@@ -117,7 +128,7 @@ impl Judge {
                 Seen { plain, shown, maps, cosines }
             }))
         })?;
-        self.seen.push(seen);
+        self.seen.extend(seen);
         Ok(())
     }
 

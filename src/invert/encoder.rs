@@ -6,6 +6,7 @@ use super::pyramid::Pyramid;
 use super::styles::{Linear, Style};
 use super::trunk::Trunk;
 use crate::error::{Error, Result};
+use crate::torch::threads::Tensors;
 use crate::torch::{TensorMap, catch};
 use tch::{Device, Kind, Tensor};
 
@@ -20,6 +21,10 @@ pub struct Encoder {
     kind: Kind,
     device: Device,
 }
+
+// SAFETY: tensors and plain data.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Encoder {}
 
 impl Encoder {
     /// Builds the network of `config` from tensors of one kind on one device.

@@ -8,6 +8,8 @@ use super::lpips::Lpips;
 use crate::clip::{Clip, Preprocess, Resize, Vision, VisionConfig};
 use crate::error::Result;
 use crate::torch::catch;
+use crate::torch::threads::Tensors;
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
 /// Keeps a pixel without any feature from dividing by zero; LPIPS's.
@@ -30,6 +32,21 @@ enum Network {
 /// What a network sees in some images: a map `[N, C, h, w]` per level, with pixels of length 1.
 #[derive(Debug)]
 pub struct Seen(Vec<Tensor>);
+
+// SAFETY: tensors and plain data; the matrices of preprocessing are locked.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Perceptual {}
+// SAFETY: tensors alone.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Seen {}
+
+impl Seen {
+    /// What was seen of some of the images.
+    pub fn part(&self, samples: &Range<i64>) -> Self {
+        let own = |t: &Tensor| t.narrow(0, samples.start, samples.end - samples.start);
+        Self(self.0.iter().map(own).collect())
+    }
+}
 
 impl Perceptual {
     /// The inner maps of a CLIP's image tower; the text tower is dropped.

@@ -4,13 +4,14 @@
 //! learning rate that rises, stays and falls as a cosine; codes that tremble less and less at first; and, if noise maps
 //! may change too, a penalty on maps that have structure, so that they do not draw the picture.
 
-use super::perceptual::Perceptual;
+use super::perceptual::{Perceptual, Seen};
 use crate::adapt::optim::Adam;
 use crate::adapt::rate::Ramp;
 use crate::error::{Error, Result};
 use crate::rng;
-use crate::stylegan2::{Generator, Noise};
+use crate::stylegan2::{Generator, Noise, Synthesis};
 use crate::torch::catch;
+use crate::torch::threads::{self, Shared, Tensors};
 use std::ops::ControlFlow;
 use tch::{Kind, Tensor};
 
@@ -138,74 +139,73 @@ pub fn project(
         Space::W => begin.mean_dim([1i64].as_slice(), true, kind),
         Space::WPlus => begin,
     };
-    let codes = begin.copy().set_requires_grad(true);
+    let codes = begin.copy();
     let noise: Option<Vec<Tensor>> = settings.fit_noise.then(|| {
         let mut stream = rng::stream(settings.seed, 0, "projector noise");
-        let maps = generator.random_noise(n, &mut stream);
-        maps.into_iter().map(|map| map.set_requires_grad(true)).collect()
+        generator.random_noise(n, &mut stream)
     });
-    // The weights never change here: what follows from them alone is computed once.
-    let synthesis = generator.synthesis().fixed();
     let spread = spread(generator)?;
-    let styles = g.num_styles();
-    let render = |codes: &Tensor, noise: Option<&[Tensor]>| {
-        let maps = noise.map_or(Noise::Stored, Noise::Maps);
-        synthesis.forward(&codes.expand([n, styles, -1], true), maps)
+    // The weights never change here: what follows from them alone is computed once.
+    let search = Search {
+        synthesis: generator.synthesis().fixed(),
+        styles: g.num_styles(),
+        perceptual,
+        settings,
+        anchor: settings.anchor / (spread * spread / g.style_dim as f64),
     };
+    let styles = search.styles;
     let mut adam = Adam::new(settings.lr.peak, (0.9, 0.999));
     let mut history = Vec::new();
     for step in 0..settings.steps {
-        let losses = catch("looking for codes", || {
-            let t = f64::from(step) / f64::from(settings.steps);
-            let tremble = settings.latent_noise
-                * spread
-                * (1.0 - t / settings.latent_noise_ramp).max(0.0).powi(2);
-            let moved = if tremble > 0.0 {
-                let mut stream = rng::stream(settings.seed, u64::from(step), "projector codes");
-                // The same for every image, so that none depends on its place in a batch.
-                let shake = stream.normal(&[1, codes.size()[1], g.style_dim], kind, device);
-                &codes + shake * tremble
-            } else {
-                codes.shallow_clone()
-            };
-            let images = render(&moved, noise.as_deref());
-            let pixel =
-                (&images - &targets).square().mean_dim([1i64, 2, 3].as_slice(), false, kind);
-            let mut total = &pixel * settings.pixel;
-            let mut look = None;
-            if let (Some(perceptual), Some(seen)) = (perceptual, &seen) {
-                let distance = perceptual.distance(&perceptual.see(&images)?, seen)?.to_kind(kind);
-                total += &distance * settings.perceptual;
-                look = Some(distance);
-            }
-            if settings.anchor > 0.0 {
-                let away = (&codes - &begin).square().mean_dim([1i64, 2].as_slice(), false, kind);
-                total += away * (settings.anchor / (spread * spread / g.style_dim as f64));
-            }
-            if let Some(maps) = &noise {
-                for map in maps {
-                    total += structure(map) * settings.noise_regularisation;
+        let descend = || {
+            catch(SEARCH, || {
+                let t = f64::from(step) / f64::from(settings.steps);
+                let tremble = settings.latent_noise
+                    * spread
+                    * (1.0 - t / settings.latent_noise_ramp).max(0.0).powi(2);
+                let shake = (tremble > 0.0).then(|| {
+                    let mut stream = rng::stream(settings.seed, u64::from(step), "projector codes");
+                    // The same for every image, so that none depends on its place in a batch.
+                    stream.normal(&[1, codes.size()[1], g.style_dim], kind, device) * tremble
+                });
+                let parts = threads::parts(device, n).into_iter().map(|samples| {
+                    let own = |t: &Tensor| t.narrow(0, samples.start, samples.end - samples.start);
+                    let leaf = |t: &Tensor| own(t).detach().set_requires_grad(true);
+                    Photos {
+                        codes: leaf(&codes),
+                        shake: shake.as_ref().map(Tensor::shallow_clone),
+                        noise: noise.as_ref().map(|maps| maps.iter().map(leaf).collect()),
+                        begin: own(&begin),
+                        targets: own(&targets),
+                        seen: seen.as_ref().map(|seen| seen.part(&samples)),
+                    }
+                });
+                let shared = Shared::new(&search);
+                let found =
+                    threads::map(SEARCH, parts.collect(), |photos| shared.get().look(&photos))?;
+                let joined = |of: &dyn Fn(&Downhill) -> &Tensor| {
+                    Tensor::cat(&found.iter().map(of).collect::<Vec<_>>(), 0)
+                };
+                let mean = |of: &dyn Fn(&Downhill) -> &Tensor| {
+                    joined(of).mean(Kind::Double).double_value(&[])
+                };
+                let losses = Losses {
+                    step,
+                    total: mean(&|d| &d.total),
+                    pixel: mean(&|d| &d.pixel),
+                    perceptual: if perceptual.is_some() { mean(&|d| &d.perceptual) } else { 0.0 },
+                };
+                adam.set_lr(settings.lr.rate(step.into(), settings.steps.into()));
+                for (i, leaf) in std::iter::once(&codes).chain(noise.iter().flatten()).enumerate() {
+                    adam.step(&i.to_string(), leaf, &joined(&|d| &d.gradients[i]));
                 }
-            }
-            let leaves: Vec<&Tensor> =
-                std::iter::once(&codes).chain(noise.iter().flatten()).collect();
-            let gradients = Tensor::run_backward(&[total.sum(kind)], &leaves, false, false);
-            let mean = |t: &Tensor| t.mean(Kind::Double).double_value(&[]);
-            let losses = Losses {
-                step,
-                total: mean(&total),
-                pixel: mean(&pixel),
-                perceptual: look.as_ref().map_or(0.0, mean),
-            };
-            adam.set_lr(settings.lr.rate(step.into(), settings.steps.into()));
-            for (i, (leaf, gradient)) in leaves.into_iter().zip(gradients).enumerate() {
-                adam.step(&i.to_string(), leaf, &gradient);
-            }
-            if let Some(maps) = &noise {
-                maps.iter().for_each(standardise);
-            }
-            Ok(losses)
-        })?;
+                if let Some(maps) = &noise {
+                    maps.iter().for_each(standardise);
+                }
+                Ok(losses)
+            })
+        };
+        let losses = if n > 1 { threads::narrow(descend) } else { descend() }?;
         if !losses.total.is_finite() {
             return Err(Error::Diverged {
                 step: u64::from(step),
@@ -219,12 +219,78 @@ pub fn project(
     }
     catch("making images of the codes that were found", || {
         tch::no_grad(|| {
-            let codes = codes.detach().expand([n, styles, -1], true).contiguous();
-            let noise = noise.map(|maps| maps.iter().map(Tensor::detach).collect::<Vec<_>>());
-            let images = render(&codes, noise.as_deref());
+            let codes = codes.expand([n, styles, -1], true).contiguous();
+            let images = search.render(&codes, noise.as_deref());
             Ok(Projection { codes, noise, images, losses: history })
         })
     })
+}
+
+/// What errors say was going on.
+const SEARCH: &str = "looking for codes";
+
+/// What does not change from step to step.
+struct Search<'a> {
+    synthesis: Synthesis,
+    styles: i64,
+    perceptual: Option<&'a Perceptual>,
+    settings: &'a Settings,
+    anchor: f64,
+}
+
+// SAFETY: tensors and plain data.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Search<'_> {}
+
+/// Some of the photos, with the codes and noise maps as they are in a step.
+struct Photos {
+    codes: Tensor,
+    shake: Option<Tensor>,
+    noise: Option<Vec<Tensor>>,
+    begin: Tensor,
+    targets: Tensor,
+    seen: Option<Seen>,
+}
+
+/// The losses of some photos, `[n]` each, and their gradients: of the codes, then of each noise map.
+struct Downhill {
+    total: Tensor,
+    pixel: Tensor,
+    perceptual: Tensor,
+    gradients: Vec<Tensor>,
+}
+
+impl Search<'_> {
+    /// `codes: [n, 1 or L, D]`.
+    fn render(&self, codes: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
+        let maps = noise.map_or(Noise::Stored, Noise::Maps);
+        self.synthesis.forward(&codes.expand([codes.size()[0], self.styles, -1], true), maps)
+    }
+
+    fn look(&self, photos: &Photos) -> Result<Downhill> {
+        let Photos { codes, shake, noise, begin, targets, seen } = photos;
+        let kind = codes.kind();
+        let moved = shake.as_ref().map_or_else(|| codes.shallow_clone(), |shake| codes + shake);
+        let images = self.render(&moved, noise.as_deref());
+        let pixel = (&images - targets).square().mean_dim([1i64, 2, 3].as_slice(), false, kind);
+        let mut total = &pixel * self.settings.pixel;
+        let mut look = pixel.zeros_like();
+        if let (Some(perceptual), Some(seen)) = (self.perceptual, seen) {
+            look = perceptual.distance(&perceptual.see(&images)?, seen)?.to_kind(kind);
+            total += &look * self.settings.perceptual;
+        }
+        if self.settings.anchor > 0.0 {
+            let away = (codes - begin).square().mean_dim([1i64, 2].as_slice(), false, kind);
+            total += away * self.anchor;
+        }
+        for map in noise.iter().flatten() {
+            total += structure(map) * self.settings.noise_regularisation;
+        }
+        let leaves: Vec<&Tensor> = std::iter::once(codes).chain(noise.iter().flatten()).collect();
+        let gradients = Tensor::run_backward(&[total.sum(kind)], &leaves, false, false);
+        let [total, pixel, perceptual] = [total, pixel, look].map(|t| t.detach());
+        Ok(Downhill { total, pixel, perceptual, gradients })
+    }
 }
 
 /// Root of the mean squared distance of random styles from their mean.

@@ -4,6 +4,7 @@ use super::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::stylegan2::{Generator, Noise, Synthesis};
 use crate::torch::catch;
+use crate::torch::threads::{self, Shared};
 use tch::Tensor;
 
 /// The result of one round.
@@ -43,6 +44,35 @@ pub fn invert(
             format!("it takes [N, {channels}, {}, {}]", config.height, config.width),
         ));
     }
+    let parts = threads::parts(generator.device(), images.size()[0]).into_iter().map(|samples| {
+        let own = |t: &Tensor| t.narrow(0, samples.start, samples.end - samples.start);
+        let start = start.map(|s| Round { codes: own(&s.codes), images: own(&s.images) });
+        (own(images), start)
+    });
+    // The weights serve several rounds: what follows from them alone is computed once.
+    let fixed = config.is_iterative().then(|| generator.synthesis().fixed());
+    let synthesis = Shared::new(fixed.as_ref().unwrap_or(generator.synthesis()));
+    let (encoder, generator) = (Shared::new(encoder), Shared::new(generator));
+    let each = threads::map("inverting photos", parts.collect(), |(images, start)| {
+        let network = (encoder.get(), generator.get(), synthesis.get());
+        invert_some(network, &images, rounds, start.as_ref())
+    })?;
+    let count = each.first().map_or(0, Vec::len);
+    let joined = |i: usize, of: fn(&Round) -> &Tensor| {
+        Tensor::cat(&each.iter().map(|rounds| of(&rounds[i])).collect::<Vec<_>>(), 0)
+    };
+    let round = |i| Round { codes: joined(i, |r| &r.codes), images: joined(i, |r| &r.images) };
+    Ok((0..count).map(round).collect())
+}
+
+/// As [`invert`], for some of the images.
+fn invert_some(
+    (encoder, generator, synthesis): (&Encoder, &Generator, &Synthesis),
+    images: &Tensor,
+    rounds: usize,
+    start: Option<&Round>,
+) -> Result<Vec<Round>> {
+    let config = encoder.config();
     let images = images.to_device(encoder.device()).to_kind(encoder.kind());
     let n = images.size()[0];
     let styles = generator.config().num_styles();
@@ -50,16 +80,14 @@ pub fn invert(
     if !config.is_iterative() {
         let codes = encoder.forward(&images)?.expand([n, styles, -1], true);
         let codes = if config.from_average { codes + average() } else { codes };
-        return Ok(vec![decode(generator.synthesis(), codes)?]);
+        return Ok(vec![decode(synthesis, codes)?]);
     }
-    // The weights serve several rounds: what follows from them alone is computed once.
-    let synthesis = generator.synthesis().fixed();
     let (mut codes, mut last) = match start {
         Some(round) => (round.codes.shallow_clone(), round.images.shallow_clone()),
         None => {
             // One average image serves the whole batch.
             let codes = average();
-            let one = decode(&synthesis, codes.narrow(0, 0, 1))?;
+            let one = decode(synthesis, codes.narrow(0, 0, 1))?;
             (codes, one.images.expand([n, -1, -1, -1], true))
         }
     };
@@ -69,7 +97,7 @@ pub fn invert(
         let seen = last.adaptive_avg_pool2d([config.width, config.width]);
         let seen = seen.narrow(2, (config.width - config.height) / 2, config.height);
         codes = encoder.forward(&Tensor::cat(&[&images, &seen], 1))? + codes;
-        let round = decode(&synthesis, codes.shallow_clone())?;
+        let round = decode(synthesis, codes.shallow_clone())?;
         last = round.images.shallow_clone();
         done.push(round);
     }

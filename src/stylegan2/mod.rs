@@ -24,6 +24,7 @@ pub use synthesis::{Noise, Partway, StyleCodes, Synthesis, Tap};
 
 use crate::error::{Error, Result};
 use crate::rng;
+use crate::torch::threads::{self, Shared, Tensors};
 use crate::torch::{TensorMap, catch, copy_map};
 use tch::{Device, Kind, Tensor};
 
@@ -54,6 +55,13 @@ pub struct Generator {
 
 /// The embedding of classes; it is stored, but never trained.
 const EMBEDDING: [&str; 2] = ["embed.weight", "embed.bias"];
+
+// SAFETY: tensors and plain data.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Generator {}
+// SAFETY: tensors and plain data.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Synthesis {}
 
 impl Generator {
     /// Builds a generator from tensors of one kind and device under rosinality's names.
@@ -263,10 +271,30 @@ impl Generator {
         noise: Noise<'_>,
     ) -> Result<(Tensor, Tensor)> {
         let w_plus = tch::no_grad(|| self.w_plus(latent, psi))?;
-        let images = catch("sampling the generator", || {
-            Ok(tch::no_grad(|| self.synthesis.forward(&w_plus, noise)))
+        let n = w_plus.size()[0];
+        let parts = threads::parts(self.device(), n).into_iter().map(|samples| {
+            let own = |t: &Tensor| t.narrow(0, samples.start, samples.end - samples.start);
+            let maps = match noise {
+                // One map may serve all samples.
+                Noise::Maps(maps) => {
+                    let own =
+                        |m: &Tensor| if m.size()[0] == n { own(m) } else { m.shallow_clone() };
+                    Some(maps.iter().map(own).collect::<Vec<_>>())
+                }
+                Noise::Stored | Noise::None => None,
+            };
+            (own(&w_plus), maps)
+        });
+        let (this, stored) = (Shared::new(self), matches!(noise, Noise::Stored));
+        let images = threads::map("sampling the generator", parts.collect(), |(w_plus, maps)| {
+            let noise = match &maps {
+                Some(maps) => Noise::Maps(maps),
+                None if stored => Noise::Stored,
+                None => Noise::None,
+            };
+            Ok(tch::no_grad(|| this.get().synthesis.forward(&w_plus, noise)))
         })?;
-        Ok((images, w_plus))
+        Ok((Tensor::cat(&images, 0), w_plus))
     }
 
     /// One set of fresh noise maps for `n` images, drawn from `stream`.

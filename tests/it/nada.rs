@@ -11,6 +11,7 @@ use nada::config::{Config, LayerSet, Layers, Losses, NamedSet, NoiseKind, Parity
 use nada::imaging::{load, pil};
 use nada::models;
 use nada::stylegan2::{Generator, Latent, Noise};
+use nada::torch::threads::Shared;
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -86,7 +87,7 @@ fn every_loss_and_its_gradient_meets_the_original() {
                     copies: 1,
                     patches: Some((&ps, &pa)),
                 };
-                let terms = judge.terms(&pairs, &weights, false);
+                let terms = judge.terms(&judge.look(&pairs, false), &weights, false);
                 let mut check = |name: &str, value: &Tensor| {
                     let key = format!("{name}.{letter}.{size}");
                     assert_close(&key, value, &io[&format!("{key}{suffix}")], rtol, atol);
@@ -141,7 +142,8 @@ fn image_directions_meet_the_original() {
             let judge = Judge::new(clip, 1.0, Resize::Antialias, made);
             let (s, a) = (pairs["src32"].to_kind(kind), pairs["trg32"].to_kind(kind));
             let shown = Pairs { source: &s, adapted: &a, copies: 1, patches: None };
-            let loss = &judge.terms(&shown, &Losses::default(), false)[&Term::Directional];
+            let loss = &judge.terms(&judge.look(&shown, false), &Losses::default(), false)
+                [&Term::Directional];
             let name = format!("loss32.{letter}{suffix}");
             assert_close(&name, loss, &io[&name], rtol, atol);
         }
@@ -190,10 +192,14 @@ fn the_layer_search_meets_the_original_in_both_routings() {
         let codes = tch::no_grad(|| frozen.w_plus(&z, 1.0)).unwrap();
         for iterations in [1, 3] {
             for chunk in [1, 3, 4] {
-                let moved = layer_choice::movement(&codes, iterations, 0.01, chunk, |_, w| {
-                    let images = trainable.synthesis().forward(w, Noise::Stored);
-                    judges.iter().map(|j| j.search_loss(&images)).reduce(|a, b| a + b).unwrap()
-                });
+                let parts = (0..4).step_by(chunk).map(|i| i..4.min(i + chunk as i64)).collect();
+                let (generator, critics) = (Shared::new(&trainable), Shared::new(&judges));
+                let moved = layer_choice::movement(&codes, iterations, 0.01, parts, |_, w| {
+                    let images = generator.get().synthesis().forward(w, Noise::Stored);
+                    let losses = critics.get().iter().map(|j| j.search_loss(&images));
+                    losses.reduce(|a, b| a + b).unwrap()
+                })
+                .unwrap();
                 let name = format!("choice.iters{iterations}");
                 let scores = layer_choice::scores(&moved);
                 let (rtol, atol) = if kind == Kind::Double { (1e-9, 1e-10) } else { (2e-3, 1e-9) };

@@ -1,22 +1,23 @@
 //! The twin generators and one step of training.
 
 mod draws;
+mod passes;
 mod state;
 mod trainee;
 
-use super::augment::Draw;
-use super::judge::{Judge, Pairs};
+use super::judge::Judge;
 use super::layer_choice::{self, Plan, Routing};
 use super::losses::{self, Term};
 use super::optim::Adam;
-use super::patches;
 use crate::config::{Config, Parity};
 use crate::error::{Error, Result};
-use crate::rng;
 use crate::stylegan2::{Generator, Latent, LayerId, Synthesis};
+use crate::torch::threads::{self, Shared, Tensors};
 use crate::torch::{TensorMap, catch};
-use std::collections::{BTreeMap, BTreeSet};
-use tch::Tensor;
+use passes::{Batch, rows};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use tch::{Device, Tensor};
 
 /// A frozen generator and a trainable one, and everything that a step needs.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub struct Adaptation {
     frozen_moments_decay: bool,
     average: Option<TensorMap>,
 }
+
+// SAFETY: tensors and plain data; the optimiser changes parameters through `&mut self` only.
+#[allow(unsafe_code)]
+unsafe impl Tensors for Adaptation {}
 
 /// Images of both generators from the same latents.
 #[derive(Debug)]
@@ -167,6 +172,10 @@ impl Adaptation {
     /// # Errors
     /// As [`Adaptation::step`]; [`Error::Request`] when the codes do not fit the generator.
     pub fn step_with(&mut self, step: u64, inputs: &Inputs) -> Result<StepReport> {
+        threads::narrow(|| self.update(step, inputs))
+    }
+
+    fn update(&mut self, step: u64, inputs: &Inputs) -> Result<StepReport> {
         let due = step.is_multiple_of(self.config.layers.every) || self.chosen.is_empty();
         let scores = if due { self.choose_layers(step, &inputs.search)? } else { None };
         let psi = self.config.train.truncation;
@@ -193,17 +202,15 @@ impl Adaptation {
             }
             _ => frozen_codes.shallow_clone(),
         };
-        let (total, terms) = catch("a training step", || {
-            let pair = self.images(step, &frozen_codes, &codes);
-            let (total, terms) = self.losses(step, &pair);
-            let params: Vec<&Tensor> = active.iter().map(|n| &self.trainable.params()[n]).collect();
-            let grads = Tensor::run_backward(&[&total], &params, false, false);
-            for ((name, param), grad) in active.iter().zip(&params).zip(&grads) {
-                self.optimiser.step(name, param, grad);
+        let batch = Batch { frozen_codes, codes, active };
+        let (gradients, (total, terms)) = self.gradients(step, &batch)?;
+        catch("a training step", || {
+            for (name, gradient) in &gradients {
+                self.optimiser.step(name, &self.trainable.params()[name], gradient);
             }
             if self.frozen_moments_decay {
                 for (name, param) in self.trainable.params() {
-                    if !active.contains(name)
+                    if !batch.active.contains(name)
                         && LayerId::of_parameter(name) != Some(LayerId::Mapping)
                     {
                         self.optimiser.decay(name, param);
@@ -211,7 +218,7 @@ impl Adaptation {
                 }
             }
             self.trainable.set_trainable(|_| false);
-            Ok((total.detach(), terms))
+            Ok(())
         })?;
         self.update_average();
         let scalars: Vec<Tensor> =
@@ -231,70 +238,6 @@ impl Adaptation {
             && (self.config.layers.noise_strength || !name.ends_with("noise.weight"))
     }
 
-    /// The images of a step; the twins share the noise, except where the original's behaviour is asked for.
-    fn images(&self, step: u64, frozen_codes: &Tensor, codes: &Tensor) -> Pair {
-        let n = codes.size()[0];
-        let shared = self.draw_noise(step, "noise", n);
-        let own = match self.config.parity {
-            Parity::Original => self.draw_noise(step, "second noise", n),
-            Parity::None => None,
-        };
-        let fixed = self.fixed.as_ref().unwrap_or(self.frozen.synthesis());
-        let source = tch::no_grad(|| fixed.forward(frozen_codes, self.noise(shared.as_ref())));
-        let adapted =
-            self.trainable.synthesis().forward(codes, self.noise(own.as_ref().or(shared.as_ref())));
-        Pair { source, adapted }
-    }
-
-    /// The weighted sum and the value of every active term.
-    fn losses(&self, step: u64, pair: &Pair) -> (Tensor, BTreeMap<Term, Tensor>) {
-        let Config { losses: weights, augment, seed, .. } = &self.config;
-        let Pair { source, adapted } = pair;
-        let changed = (augment.copies > 0).then(|| {
-            let draw = Draw::new(augment, source, &mut rng::stream(*seed, step, "augment"));
-            (tch::no_grad(|| draw.apply(source)), draw.apply(adapted))
-        });
-        let (seen_source, seen_adapted) =
-            changed.as_ref().map_or((source, adapted), |(s, a)| (s, a));
-        let cut = (weights.patch > 0.0).then(|| {
-            let (n, _, h, w) = source.size4().expect("images have four dimensions");
-            let size = ((h.min(w) as f64 * weights.patch_size) as i64 / 2 * 2).max(2);
-            let centres = patches::centres(n, size, h, w, &mut rng::stream(*seed, step, "patches"));
-            (patches::cut(source, &centres, size), patches::cut(adapted, &centres, size))
-        });
-        let pairs = Pairs {
-            source: seen_source,
-            adapted: seen_adapted,
-            copies: augment.copies.max(1),
-            patches: cut.as_ref().map(|(s, a)| (s, a)),
-        };
-        let mut terms: BTreeMap<Term, Tensor> = BTreeMap::new();
-        for judge in &self.judges {
-            for (term, value) in
-                judge.terms(&pairs, weights, self.config.parity == Parity::Original)
-            {
-                let sum = match terms.remove(&term) {
-                    Some(sum) => sum + value,
-                    None => value,
-                };
-                terms.insert(term, sum);
-            }
-        }
-        for term in Term::active(weights) {
-            let value = match term {
-                Term::Edges => losses::edges(source, adapted),
-                Term::TotalVariation => losses::total_variation(adapted),
-                Term::OutOfRange => losses::out_of_range(adapted),
-                Term::Chroma => losses::chroma(adapted),
-                _ => continue,
-            };
-            terms.insert(term, value);
-        }
-        let weighted = terms.iter().map(|(term, value)| value * term.weight(weights));
-        let total = weighted.reduce(|a, b| a + b).expect("validation left at least one loss");
-        (total, terms)
-    }
-
     /// The adaptive choice: a short search in W+ with the trained generator as it is. Returns the score of every
     /// style input; a fixed set of layers stays, and has none.
     fn choose_layers(&mut self, step: u64, search: &Latent) -> Result<Option<Vec<f64>>> {
@@ -303,22 +246,18 @@ impl Adaptation {
         let maps = self.draw_noise(step, "search noise", codes.size()[0]);
         let settings = &self.config.layers;
         let fixed = self.trainable.synthesis().fixed();
-        let moved = catch("choosing layers", || {
-            Ok(layer_choice::movement(
-                &codes,
-                settings.iterations,
-                settings.lr,
-                self.config.train.batch,
-                |start, codes| {
-                    let n = codes.size()[0];
-                    let part: Option<Vec<Tensor>> = maps
-                        .as_ref()
-                        .map(|maps| maps.iter().map(|m| m.narrow(0, start, n)).collect());
-                    let images = fixed.forward(codes, self.noise(part.as_ref()));
-                    let losses = self.judges.iter().map(|j| j.search_loss(&images));
-                    losses.reduce(|a, b| a + b).expect("there is at least one judge")
-                },
-            ))
+        let parts = match codes.device() {
+            Device::Cpu => threads::parts(codes.device(), codes.size()[0]),
+            // A device takes at once what a step of training has room for.
+            _ => chunks(codes.size()[0], self.config.train.batch),
+        };
+        let (this, fixed, maps) = (Shared::new(&*self), Shared::new(&fixed), Shared::new(&maps));
+        let (steps, lr) = (settings.iterations, settings.lr);
+        let moved = layer_choice::movement(&codes, steps, lr, parts, |samples, codes| {
+            let maps = rows(maps.get().as_ref(), samples);
+            let images = fixed.get().forward(codes, this.get().noise(maps.as_ref()));
+            let losses = this.get().judges.iter().map(|j| j.search_loss(&images));
+            losses.reduce(|a, b| a + b).expect("there is at least one judge")
         })?;
         let scores = layer_choice::scores(&moved);
         let best = layer_choice::best(candidates, &scores, *k);
@@ -337,4 +276,10 @@ impl Adaptation {
                 .g_add_(&(self.trainable.params()[name].detach() * (1.0 - decay)));
         }
     }
+}
+
+/// A batch of `n` in chunks of at most `size`.
+fn chunks(n: i64, size: i64) -> Vec<Range<i64>> {
+    let size = size.clamp(1, n.max(1));
+    (0..n).step_by(size as usize).map(|start| start..n.min(start + size)).collect()
 }

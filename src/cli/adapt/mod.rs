@@ -12,7 +12,7 @@ use crate::adapt::{Adaptation, trainer};
 use crate::config::Config;
 use crate::error::Error;
 use crate::run_dir::{RunDir, slug};
-use crate::torch;
+use crate::torch::{self, threads};
 use clap::Args;
 use recorder::Recorder;
 
@@ -227,6 +227,6 @@ pub(super) fn print(printer: &Printer, text: &str) -> crate::Result<()> {
 
 /// The device that a configuration asks for, with its threads set.
 fn device(config: &Config) -> crate::Result<tch::Device> {
-    torch::set_threads(config.threads);
+    threads::set(config.threads);
     torch::device(&config.device)
 }

@@ -13,6 +13,7 @@ use crate::models;
 use crate::rng;
 use crate::run_dir::{Manifest, ResultInfo, RunDir, Weights};
 use crate::stylegan2::{Generator, Latent, LatentAvgOrigin, Noise};
+use crate::torch::threads;
 use crate::torch::{self, TensorMap};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -37,7 +38,7 @@ pub(super) fn prepare(
     let device = super::device(config)?;
     let mut manifest = Manifest::new();
     manifest.device = torch::device_name(device);
-    manifest.threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+    manifest.threads = threads::count();
 
     let class = config.class.map(i64::from);
     let open = |role, asked: &str| generator(role, asked, class, device, printer);

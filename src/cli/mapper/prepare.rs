@@ -12,6 +12,7 @@ use crate::edit::{Critic, Eye, Identity};
 use crate::error::{IoContext, Result};
 use crate::models::{self, MAPPER_FORMAT};
 use crate::run_dir::{Manifest, RunDir, Weights, config_hash};
+use crate::torch::threads;
 use crate::torch::{self, TensorMap};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,12 +34,12 @@ pub(super) fn prepare(
     models_dir: Option<&Path>,
     printer: &Printer,
 ) -> Result<Prepared> {
-    torch::set_threads(config.threads);
+    threads::set(config.threads);
     let device = torch::device(&config.device)?;
     let mut config = config.clone();
     let mut manifest = Manifest::new();
     manifest.device = torch::device_name(device);
-    manifest.threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+    manifest.threads = threads::count();
     let files = builtin::resolve_generator(&config.generator)?;
     let class = config.class.map(i64::from);
     let (generator, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;

@@ -8,6 +8,7 @@ use crate::imaging::load;
 use crate::invert::align::{Frame, Landmarks};
 use crate::invert::{Cut, Detector};
 use crate::models;
+use crate::torch::threads;
 use image::{DynamicImage, RgbImage};
 use std::cell::OnceCell;
 use tch::Device;
@@ -87,7 +88,8 @@ impl<'a> Cutter<'a> {
             })?;
             return Ok(vec![turned(face)]);
         }
-        let faces = self.detector()?.detect(picture)?;
+        let detector = self.detector()?;
+        let faces = threads::sparing(|| detector.detect(picture))?;
         let wanted = match self.args.face {
             WhichFace::All => 0..faces.len(),
             WhichFace::Largest => 0..1,

@@ -10,6 +10,7 @@ use crate::edit::{Critic, Identity};
 use crate::error::{Error, Result};
 use crate::rng;
 use crate::stylegan2::{Generator, Latent, Noise, Synthesis};
+use crate::torch::threads::{self, Shared, Tensors};
 use crate::torch::{TensorMap, catch};
 use tch::Tensor;
 
@@ -58,6 +59,30 @@ pub struct MapperReport {
     pub terms: Vec<(MapperTerm, f64)>,
 }
 
+/// What a step needs of some samples, as their share of the batch.
+#[derive(Default)]
+struct Gradients {
+    loss: f64,
+    terms: Vec<(MapperTerm, f64)>,
+    of_params: Vec<Tensor>,
+}
+
+impl Gradients {
+    fn plus(mut self, more: Self) -> Self {
+        if self.terms.is_empty() {
+            return more;
+        }
+        self.loss += more.loss;
+        for ((_, sum), (_, one)) in self.terms.iter_mut().zip(more.terms) {
+            *sum += one;
+        }
+        for (sum, one) in self.of_params.iter_mut().zip(&more.of_params) {
+            *sum = sum.g_add_(one);
+        }
+        self
+    }
+}
+
 /// A mapper in training: a frozen generator, the critics, an optimiser.
 #[derive(Debug)]
 pub struct MapperTraining {
@@ -75,6 +100,10 @@ enum Optimiser {
     Ranger(Ranger),
     Adam(Adam),
 }
+
+// SAFETY: tensors and plain data; the optimiser changes parameters through `&mut self` only.
+#[allow(unsafe_code)]
+unsafe impl Tensors for MapperTraining {}
 
 impl MapperTraining {
     /// Puts the parts together, with a fresh mapper. `identity` is left unused where its loss weighs nothing.
@@ -170,24 +199,66 @@ impl MapperTraining {
     /// # Errors
     /// As [`MapperTraining::step`].
     pub fn step_with(&mut self, step: u64, codes: &Tensor) -> Result<MapperReport> {
-        let (total, terms) = self.losses(step, codes)?;
+        threads::narrow(|| self.update(step, codes))
+    }
+
+    fn update(&mut self, step: u64, codes: &Tensor) -> Result<MapperReport> {
+        let Gradients { loss, terms, of_params } = self.gradients(step, codes)?;
         catch("a training step", || {
-            let params = self.mapper.params();
-            let wanted: Vec<&Tensor> = params.values().collect();
-            let grads = Tensor::run_backward(&[&total], &wanted, false, false);
-            for ((name, param), grad) in params.iter().zip(&grads) {
+            for ((name, param), gradient) in self.mapper.params().iter().zip(&of_params) {
                 match &mut self.optimiser {
-                    Optimiser::Ranger(ranger) => ranger.step(name, param, grad),
-                    Optimiser::Adam(adam) => adam.step(name, param, grad),
+                    Optimiser::Ranger(ranger) => ranger.step(name, param, gradient),
+                    Optimiser::Adam(adam) => adam.step(name, param, gradient),
                 }
             }
             Ok(())
         })?;
-        let scalars: Vec<Tensor> =
-            std::iter::once(total.detach()).chain(terms.iter().map(|(_, t)| t.detach())).collect();
-        let numbers = values(&scalars);
-        let terms = terms.iter().zip(&numbers[1..]).map(|((term, _), v)| (*term, *v)).collect();
-        Ok(MapperReport { step, loss: numbers[0], terms })
+        Ok(MapperReport { step, loss, terms })
+    }
+
+    /// The losses and their gradients in the mapper's parameters. All are means over the samples, so every sample goes
+    /// forward and back by itself, several at once.
+    fn gradients(&self, step: u64, codes: &Tensor) -> Result<Gradients> {
+        let n = codes.size()[0];
+        let parts = match self.config.parity {
+            Parity::None => threads::parts(codes.device(), n),
+            Parity::Original => vec![0..n],
+        };
+        let draw = self.draw_changes(step, n);
+        let parts = parts.into_iter().map(|samples| {
+            let size = samples.end - samples.start;
+            let changes = draw.as_ref().map(|draw| draw.part(&samples));
+            (codes.narrow(0, samples.start, size), changes, size as f64 / n as f64)
+        });
+        let this = Shared::new(self);
+        threads::fold(
+            "a training step",
+            parts.collect(),
+            |(codes, changes, share)| {
+                let mapper = this.get();
+                let (total, terms) = mapper.terms(&codes, changes.as_ref())?;
+                let wanted: Vec<&Tensor> = mapper.mapper.params().values().collect();
+                let of_params = Tensor::run_backward(&[&total * share], &wanted, false, false);
+                let scalars: Vec<Tensor> = std::iter::once(total.detach())
+                    .chain(terms.iter().map(|(_, t)| t.detach()))
+                    .collect();
+                let numbers: Vec<f64> = values(&scalars).iter().map(|v| v * share).collect();
+                let terms = terms.iter().zip(&numbers[1..]).map(|((t, _), v)| (*t, *v)).collect();
+                Ok(Gradients { loss: numbers[0], terms, of_params })
+            },
+            Gradients::default(),
+            Gradients::plus,
+        )
+    }
+
+    /// The random changes of `n` images before the critic sees them.
+    fn draw_changes(&self, step: u64, n: i64) -> Option<Draw> {
+        let MapperConfig { augment, seed, .. } = &self.config;
+        let (g, r) = (&self.generator, self.generator.config().resolution);
+        (augment.copies > 0).then(|| {
+            let mut stream = rng::stream(*seed, step, "augment");
+            Draw::new(augment, [n, r, r], (g.kind(), g.device()), &mut stream)
+        })
     }
 
     /// The weighted sum and every active term before its weight, for codes `[N, L, D]`. What weighs nothing is not
@@ -196,14 +267,19 @@ impl MapperTraining {
     /// # Errors
     /// As [`MapperTraining::step`].
     pub fn losses(&self, step: u64, codes: &Tensor) -> Result<(Tensor, Vec<(MapperTerm, Tensor)>)> {
-        let MapperConfig { losses: weights, augment, seed, strength, .. } = &self.config;
+        self.terms(codes, self.draw_changes(step, codes.size()[0]).as_ref())
+    }
+
+    fn terms(
+        &self,
+        codes: &Tensor,
+        changes: Option<&Draw>,
+    ) -> Result<(Tensor, Vec<(MapperTerm, Tensor)>)> {
+        let MapperConfig { losses: weights, strength, .. } = &self.config;
         catch("a training step", || {
             let moved = self.mapper.apply(codes, *strength)?;
             let after = self.draw(&moved);
-            let draw = (augment.copies > 0)
-                .then(|| Draw::new(augment, &after, &mut rng::stream(*seed, step, "augment")));
-            let shown =
-                |x: &Tensor| draw.as_ref().map_or_else(|| x.shallow_clone(), |d| d.apply(x));
+            let shown = |x: &Tensor| changes.map_or_else(|| x.shallow_clone(), |d| d.apply(x));
             let seen = self.critic.see(&shown(&after));
             let mut terms = vec![(MapperTerm::Clip, self.critic.distance(&seen))];
             if weights.norm > 0.0 || self.identity.is_some() {

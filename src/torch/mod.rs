@@ -1,5 +1,8 @@
 //! The only place that smooths tch: devices, threads, panics turned into errors.
 
+mod load;
+pub mod threads;
+
 use crate::error::{Error, Result};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -138,13 +141,6 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// Uses this many CPU threads inside one operation; 0 leaves libtorch's choice.
-pub fn set_threads(threads: usize) {
-    if threads > 0 {
-        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-    }
-}
-
 /// Makes the allocator keep freed memory for the next tensor instead of returning it to the system.
 ///
 /// glibc maps every large tensor anew, and the kernel fills it with zeros page by page. Kept, a step at 256 px
@@ -158,9 +154,13 @@ pub fn keep_freed_memory() {
         unsafe extern "C" {
             fn mallopt(parameter: c_int, value: c_int) -> c_int;
         }
-        // <malloc.h>: no blocks of their own for large requests, and no trimming of the heap (-1 is "never").
-        const SETTINGS: [(&str, c_int, c_int); 2] =
-            [("MALLOC_MMAP_MAX_", -4, 0), ("MALLOC_TRIM_THRESHOLD_", -1, -1)];
+        // <malloc.h>: no blocks of their own for large requests, no trimming of the heap (-1 is "never"), and one heap
+        // for all threads: what one has freed serves the next.
+        const SETTINGS: [(&str, c_int, c_int); 3] = [
+            ("MALLOC_MMAP_MAX_", -4, 0),
+            ("MALLOC_TRIM_THRESHOLD_", -1, -1),
+            ("MALLOC_ARENA_MAX", -8, 1),
+        ];
         for (variable, parameter, value) in SETTINGS {
             if std::env::var_os(variable).is_none() {
                 // SAFETY: glibc's own function with documented parameters; it locks the heap while it sets them.
