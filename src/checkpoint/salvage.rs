@@ -156,7 +156,7 @@ fn byte_len(reference: &StorageRef) -> Option<usize> {
     usize::try_from(reference.numel).ok()?.checked_mul(element)
 }
 
-/// The members of a zip archive by the headers in front of them: names, and where their data begin.
+/// The stored members of a zip archive by the headers in front of them: names, and where their data begin.
 fn members(bytes: &[u8]) -> impl Iterator<Item = (&str, usize)> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -167,6 +167,10 @@ fn members(bytes: &[u8]) -> impl Iterator<Item = (&str, usize)> {
                 let two = bytes.get(at + offset..at + offset + 2)?;
                 Some(usize::from(u16::from_le_bytes([two[0], two[1]])))
             };
+            // Of a compressed member nothing is known but that it is there.
+            if short(8)? != 0 {
+                continue;
+            }
             let (name, extra) = (short(26)?, short(28)?);
             let start = at + 30 + name + extra;
             let name = bytes.get(at + 30..at + 30 + name).filter(|name| name.len() <= MAX_NAME);
