@@ -99,7 +99,7 @@ fn from_zip(bytes: &Bytes) -> Option<Named> {
 
 fn from_legacy(bytes: &Bytes) -> Option<Named> {
     let small = |start: usize| unpickle_within(bytes, start, torch_file::SMALL).ok();
-    let protocol = small(torch_file::LEGACY_START.len())?;
+    let protocol = small(torch_file::legacy_start(bytes)?)?;
     let system = small(protocol.end)?;
     let pickle = unpickle(bytes, system.end).ok()?;
     let found = small(pickle.end).map(|keys| legacy_places(&pickle, &keys));

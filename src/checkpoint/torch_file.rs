@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, as a pickle.
-pub(crate) const LEGACY_START: [u8; 15] =
-    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, in a pickle.
+const MAGIC: [u8; 12] = [0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// The same in a pickle of protocol 0 or 1.
+const MAGIC_TEXT: &[u8] = b"L119547037146038801333356L\n";
 
 /// Memory for the small pickles around the object of a legacy file: a number, a few settings, the keys of storages.
 pub(crate) const SMALL: usize = 16 << 20;
@@ -30,6 +31,21 @@ const CHECKPOINTS: [&str; 8] = ["pt", "pth", "pkl", "ckpt", "safetensors", "bin"
 const MAC: &str = "__MACOSX/";
 /// The member of an archive that holds everything but the numbers.
 const PICKLE: &str = "data.pkl";
+
+/// Where the first pickle of a legacy file ends, which holds its magic number; `None` for any other file. What stands
+/// before the number depends on the protocol: its own number since 2, a frame since 4.
+pub(crate) fn legacy_start(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    if let [0x80, 2..=5, tail @ ..] = rest {
+        rest = tail;
+    }
+    if let [0x95, tail @ ..] = rest {
+        rest = tail.get(8..)?;
+    }
+    rest = rest.strip_prefix(&MAGIC).or_else(|| rest.strip_prefix(MAGIC_TEXT))?;
+    let after = rest.strip_prefix(b".")?;
+    Some(bytes.len() - after.len())
+}
 
 /// Reads the zip container and TorchScript archives.
 pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
@@ -154,9 +170,6 @@ pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
 
 /// Reads a legacy file that holds a bare storage, as NVIDIA's pickles have one for every tensor.
 pub(crate) fn read_storage(bytes: &Bytes) -> Result<(Arc<Storage>, tch::Kind)> {
-    if !bytes.starts_with(&LEGACY_START) {
-        return Err(bytes.damaged("a storage inside it is not in torch's legacy format"));
-    }
     let Legacy { pickle, storages } = Legacy::read(bytes, SMALL)?;
     let reference = match pickle.get(pickle.root) {
         Value::Persistent(id) => StorageRef::read(&pickle, *id),
@@ -184,7 +197,9 @@ struct LegacyStorages(HashMap<String, (Bytes, usize)>);
 impl Legacy {
     /// `memory` is what its object may take.
     fn read(bytes: &Bytes, memory: usize) -> Result<Self> {
-        let protocol = unpickle_within(bytes, LEGACY_START.len(), SMALL)?;
+        let start = legacy_start(bytes)
+            .ok_or_else(|| bytes.damaged("a part of it is not in torch's legacy format"))?;
+        let protocol = unpickle_within(bytes, start, SMALL)?;
         if protocol.int(protocol.root) != Some(1001) {
             return Err(bytes.fault(format!(
                 "legacy torch file of protocol {}, expected 1001",
