@@ -26,6 +26,8 @@ pub(crate) struct Member {
     allowance: Arc<AtomicU64>,
 }
 
+const ANEW: &str = "unpack the archive, and zip its folder anew: deflated, and without a password";
+
 #[derive(Clone, Copy, PartialEq)]
 enum Packing {
     Stored,
@@ -45,12 +47,10 @@ impl Member {
     pub(crate) fn storage(&self) -> Result<Arc<Storage>> {
         let refuse = |what: &str| {
             let message = format!("member `{}` of the zip archive is {what}", self.name);
-            Error::file_hint(self.packed.path(), message, "unpack the archive, and pack it without")
+            Error::file_hint(self.packed.path(), message, ANEW)
         };
         match self.packing {
-            Packing::Stored => {
-                Ok(Storage::new(self.packed.clone(), self.name.clone(), self.crc32))
-            }
+            Packing::Stored => Ok(Storage::new(self.packed.clone(), self.name.clone(), self.crc32)),
             Packing::Deflated => {
                 self.count()?;
                 let (packed, name) = (self.packed.clone(), self.name.clone());

@@ -18,6 +18,8 @@ use tch::Kind;
 
 /// How the description begins of a tensor that is damaged where the rest of the file may not be.
 pub(crate) const UNREADABLE: &str = "a tensor that cannot be read";
+/// Where pSp and its kin write the class of their encoder.
+const ENCODER_TYPE: &str = "opts/encoder_type";
 /// Dictionaries inside dictionaries; optimiser states are 4 deep, TorchScript modules some 12.
 const MAX_DEPTH: usize = 64;
 /// Values looked at. A value that contains itself many times over stops here.
@@ -57,12 +59,16 @@ pub(crate) fn flatten_from(
         nested: HashMap::new(),
         arrays: ndarray::Memory::default(),
         named: Named::default(),
+        encoder: None,
         visits: 0,
         passed: 0,
         letters: 0,
     };
     for (name, id) in roots {
         walk.value((*name).to_owned(), *id, 0, false)?;
+    }
+    if let Some(class) = walk.encoder {
+        walk.named.others.entry(ENCODER_TYPE.to_owned()).or_insert(format!("{class:?}"));
     }
     Ok(walk.named)
 }
@@ -75,6 +81,8 @@ struct Walk<'a> {
     nested: HashMap<usize, Result<(Arc<Storage>, Kind), String>>,
     arrays: ndarray::Memory,
     named: Named,
+    /// The class of the first image encoder among the modules.
+    encoder: Option<&'static str>,
     visits: usize,
     passed: usize,
     letters: usize,
@@ -158,6 +166,7 @@ impl Walk<'_> {
         {
             return self.built(name, array.map(Built::from).map_err(Fault::Tensor));
         }
+        self.encoder = self.encoder.or_else(|| modules::encoder(class));
         if let Some(module) = modules::read(pickle, id) {
             self.visits += module.looked_at;
             self.check_visits()?;

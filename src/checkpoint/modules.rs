@@ -12,6 +12,22 @@ const PERSISTENT: &str = "torch_utils.persistence._reconstruct_persistent_obj";
 /// The class of a TensorFlow network in NVIDIA's pickles.
 const TENSORFLOW: &str = "dnnlib.tflib.network.Network";
 
+/// What `torch.compile` makes: a module around the module that it got as an argument.
+const COMPILED: &str = "torch._dynamo.eval_frame.OptimizedModule";
+/// The function that would build a traced module of its attributes.
+const TRACED: &str = "torch.fx.graph_module.reduce_graph_module";
+/// Image encoders by their classes, which say what no tensor does and `opts` says elsewhere.
+const ENCODERS: [&str; 8] = [
+    "GradualStyleEncoder",
+    "BackboneEncoder",
+    "ResNetBackboneEncoder",
+    "BackboneEncoderUsingLastLayerIntoW",
+    "BackboneEncoderUsingLastLayerIntoWPlus",
+    "Encoder4Editing",
+    "ProgressiveBackboneEncoder",
+    "ResNetProgressiveBackboneEncoder",
+];
+
 /// Keys and values of one module. The largest networks have some hundred.
 const MAX_PARTS: usize = 50_000;
 /// Attributes among which those of every module are: they are the first.
@@ -38,11 +54,21 @@ pub(crate) fn read(pickle: &Pickle, id: Id) -> Option<Module> {
     if class == TENSORFLOW {
         return tensorflow(pickle, pickle.pairs(object.state?)?);
     }
-    let state = state(pickle, object)?;
+    if class == COMPILED {
+        let Value::Tuple(args) = pickle.get(object.args) else { return None };
+        return Some(Module { parts: vec![("_orig_mod".into(), *args.first()?)], looked_at: 0 });
+    }
+    let state = state(pickle, class, object)?;
     // Whatever its class is called, a module has these.
     let has =
         |name: &str| state.iter().take(MAX_BEFORE).any(|&(key, _)| pickle.text(key) == Some(name));
     (has("_parameters") && has("_modules")).then(|| torch(pickle, state, 0)).flatten()
+}
+
+/// The class of an image encoder, without its module.
+pub(crate) fn encoder(class: &str) -> Option<&'static str> {
+    let name = class.rsplit('.').next()?;
+    ENCODERS.into_iter().find(|encoder| *encoder == name)
 }
 
 /// The keyword arguments that a persistent object was made with.
@@ -62,10 +88,11 @@ pub(crate) fn field(pickle: &Pickle, pairs: &[(Id, Id)], name: &str) -> Option<I
 }
 
 /// The attributes of an object; with slots they are the first of two.
-fn state<'a>(pickle: &'a Pickle, object: &Object) -> Option<&'a [(Id, Id)]> {
-    match pickle.get(object.state?) {
+fn state<'a>(pickle: &'a Pickle, class: &str, object: &Object) -> Option<&'a [(Id, Id)]> {
+    let state = if class == TRACED { object.args } else { object.state? };
+    match pickle.get(state) {
         Value::Tuple(two) => pickle.pairs(*two.first()?),
-        _ => pickle.pairs(object.state?),
+        _ => pickle.pairs(state),
     }
 }
 

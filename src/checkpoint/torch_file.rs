@@ -114,7 +114,9 @@ fn root(bytes: &Bytes, members: &BTreeMap<String, Member>) -> Result<String> {
         [] => Err(no_archive(bytes, members)),
         [first, second, ..] if depth(first) == depth(second) => Err(Error::file_hint(
             bytes.path(),
-            format!("is a zip archive of several checkpoints: `{first}{PICKLE}`, `{second}{PICKLE}`"),
+            format!(
+                "is a zip archive of several checkpoints: `{first}{PICKLE}`, `{second}{PICKLE}`"
+            ),
             "pack each of these folders on its own",
         )),
         [first, ..] => Ok(first.to_owned()),

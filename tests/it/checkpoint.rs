@@ -44,10 +44,12 @@ fn assert_same(name: &str, a: &Tensor, b: &Tensor) {
 // ---------------------------------------------------------------- containers
 
 #[test]
-fn three_containers_give_the_same_generator() {
+fn four_containers_give_the_same_generator() {
     let zip = open("generator32", "generator.pt");
     let legacy = open("generator32", "generator_legacy.pt");
     let flat = open("generator32", "generator.safetensors");
+    let script = open("generator32", "generator_jit.pt");
+    assert_eq!(script.container, Container::TorchScript);
     assert_eq!(zip.container, Container::TorchZip);
     assert_eq!(legacy.container, Container::TorchLegacy);
     assert_eq!(flat.container, Container::Safetensors);
@@ -57,7 +59,7 @@ fn three_containers_give_the_same_generator() {
     assert_eq!(zip.whole, "dictionary of 2 items");
 
     let want = golden("generator32", "generator.safetensors");
-    for file in [&zip, &legacy, &flat] {
+    for file in [&zip, &legacy, &flat, &script] {
         let named = checkpoint::generator(file).unwrap();
         assert_eq!(
             named.entries.keys().collect::<Vec<_>>(),
@@ -108,6 +110,14 @@ fn all_containers_of_clip_give_the_same_weights() {
     }
     let file = open("clip_rn", "model.pt");
     let named = checkpoint::clip(&file).unwrap();
+    let script = open("clip_rn", "model_jit_fp16.pt");
+    assert_eq!(script.container, Container::TorchScript);
+    let script = checkpoint::clip(&script).unwrap();
+    assert!(script.entries.keys().eq(named.entries.keys()));
+    for (name, entry) in &named.entries {
+        assert_eq!(script.entries[name].kind(), entry.kind(), "{name}");
+        assert_same(name, &script.entries[name].tensor().unwrap(), &entry.tensor().unwrap());
+    }
     for (name, want) in golden("clip_rn", "model_visual.safetensors") {
         assert_same(&name, &named.entries[&name].tensor().unwrap(), &want);
     }

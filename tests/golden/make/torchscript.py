@@ -6,7 +6,8 @@
 
 ../clip_vit/model_jit_fp16.pt, ../clip_rn/model_jit_fp16.pt   traced from OpenAI's own classes after `convert_weights`, with
     the methods and buffers of the published archives
-../generator32/generator_jit.pt, ../psp_gradual/checkpoint_jit.pt   the tensors under their own names
+../generator32/generator_jit.pt, ../e4e_encoder4editing/checkpoint_jit.pt   the tensors under their own names; the encoder is
+    an `Encoder4Editing`, which no tensor says
 
 The recorded values of each folder are right for them.
 """
@@ -32,15 +33,19 @@ class Node(torch.nn.Module):
         return c.sum() / (c.abs().mean() + 1.0) + a.mean() - b.mean() * c.mean()
 
 
-def tree(tensors, make=Node):
-    """A module whose state dictionary is `tensors`, built by `make()` for each level."""
-    root = make()
+class Encoder4Editing(Node):
+    """e4e's by its name."""
+
+
+def tree(tensors, make=lambda path: Node()):
+    """A module whose state dictionary is `tensors`; `make(path)` makes that of each path."""
+    root = make("")
     for name, value in tensors.items():
         node = root
         *path, leaf = name.split(".")
-        for part in path:
+        for i, part in enumerate(path):
             if part not in node._modules:
-                node.add_module(part, make())
+                node.add_module(part, make(".".join(path[: i + 1])))
             node = node._modules[part]
         if value.is_floating_point() and not leaf.startswith(("noise_", "kernel", "running_", "latent_avg")):
             node.register_parameter(leaf, torch.nn.Parameter(value, requires_grad=False))
@@ -102,9 +107,11 @@ def main():
     whole = torch.load(GOLDEN / "generator32" / "generator.pt", weights_only=True)
     tensors = whole["g_ema"] | {"latent_avg": whole["latent_avg"]}
     save(torch.jit.script(tree(tensors)), GOLDEN / "generator32" / "generator_jit.pt")
-    whole = torch.load(GOLDEN / "psp_gradual" / "checkpoint.pt", weights_only=False)
+    folder = GOLDEN / "e4e_encoder4editing"
+    whole = torch.load(folder / "checkpoint.pt", weights_only=False)
     tensors = whole["state_dict"] | {"latent_avg": whole["latent_avg"]}
-    save(torch.jit.script(tree(tensors)), GOLDEN / "psp_gradual" / "checkpoint_jit.pt")
+    module = tree(tensors, lambda path: Encoder4Editing() if path == "encoder" else Node())
+    save(torch.jit.script(module), folder / "checkpoint_jit.pt")
 
 
 if __name__ == "__main__":
