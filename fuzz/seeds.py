@@ -6,6 +6,7 @@ import pickle
 import struct
 import sys
 import types
+import zipfile
 
 import numpy as np
 import safetensors.torch
@@ -37,8 +38,16 @@ def without_checksums(data):
     return bytes(data)
 
 
+def deflated(data):
+    """The same members, packed anew as people do."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name.split("/", 1)[1], old.read(name))
+    return buffer.getvalue()
+
+
 def pickle_of(data):
-    import zipfile
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
@@ -109,6 +118,7 @@ def main():
         "state": torch.nn.Linear(2, 2).state_dict(),
         "module_like": {"state_dict": {"decoder.x": torch.nn.Parameter(w)}, "opts": {"k": (1, 2.5)}},
         "optimiser": torch.optim.Adam(torch.nn.Linear(2, 1).parameters()).state_dict(),
+        "module": torch.nn.DataParallel(torch.nn.Linear(2, 1)),
         "kinds": [torch.zeros(2, dtype=d) for d in (torch.int64, torch.bool, torch.bfloat16)],
     }
     for name, value in values.items():
@@ -120,6 +130,7 @@ def main():
         put("legacy", name, saved(value, _use_new_zipfile_serialization=False)[15:])
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(Script()), buffer)
+    put("zip", "script_deflated_no_crc", without_checksums(deflated(buffer.getvalue())))
     put("zip", "script_no_crc", without_checksums(buffer.getvalue()))
     put("unpickler", "script", pickle_of(buffer.getvalue()))
     for name, tensors in {

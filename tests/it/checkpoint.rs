@@ -44,10 +44,12 @@ fn assert_same(name: &str, a: &Tensor, b: &Tensor) {
 // ---------------------------------------------------------------- containers
 
 #[test]
-fn three_containers_give_the_same_generator() {
+fn four_containers_give_the_same_generator() {
     let zip = open("generator32", "generator.pt");
     let legacy = open("generator32", "generator_legacy.pt");
     let flat = open("generator32", "generator.safetensors");
+    let script = open("generator32", "generator_jit.pt");
+    assert_eq!(script.container, Container::TorchScript);
     assert_eq!(zip.container, Container::TorchZip);
     assert_eq!(legacy.container, Container::TorchLegacy);
     assert_eq!(flat.container, Container::Safetensors);
@@ -57,7 +59,7 @@ fn three_containers_give_the_same_generator() {
     assert_eq!(zip.whole, "dictionary of 2 items");
 
     let want = golden("generator32", "generator.safetensors");
-    for file in [&zip, &legacy, &flat] {
+    for file in [&zip, &legacy, &flat, &script] {
         let named = checkpoint::generator(file).unwrap();
         assert_eq!(
             named.entries.keys().collect::<Vec<_>>(),
@@ -108,6 +110,14 @@ fn all_containers_of_clip_give_the_same_weights() {
     }
     let file = open("clip_rn", "model.pt");
     let named = checkpoint::clip(&file).unwrap();
+    let script = open("clip_rn", "model_jit_fp16.pt");
+    assert_eq!(script.container, Container::TorchScript);
+    let script = checkpoint::clip(&script).unwrap();
+    assert!(script.entries.keys().eq(named.entries.keys()));
+    for (name, entry) in &named.entries {
+        assert_eq!(script.entries[name].kind(), entry.kind(), "{name}");
+        assert_same(name, &script.entries[name].tensor().unwrap(), &entry.tensor().unwrap());
+    }
     for (name, want) in golden("clip_rn", "model_visual.safetensors") {
         assert_same(&name, &named.entries[&name].tensor().unwrap(), &want);
     }
@@ -689,17 +699,24 @@ fn crooked_archives_are_refused() {
         assert_says(&refusal(rename(plain.clone(), b"x/data/1", name)), &["dangerous name"]);
     }
     // Offsets and sizes of the central directory, each made large.
-    let central = plain.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
+    let member = |w: &[u8]| w == b"PK\x01\x02";
+    let central = plain.windows(4).rposition(member).unwrap();
     for field in [20, 24, 42] {
         let mut bad = plain.clone();
         bad[central + field..central + field + 4].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
         refusal(bad);
     }
-    // The method and the encryption flag.
-    for (field, value) in [(10, 8), (8, 1)] {
+    // The method and the encryption flag, of a member that is read and of one that is not.
+    let pickle = plain.windows(4).position(member).unwrap();
+    for (field, value, words) in
+        [(10, 8, "do not unpack"), (10, 12, "is compressed by bzip2"), (8, 1, "is encrypted")]
+    {
         let mut bad = plain.clone();
-        bad[central + field] |= value;
-        assert_says(&refusal(bad), &["is compressed or encrypted"]);
+        bad[pickle + field] |= value;
+        assert_says(&refusal(bad), &["`x/data.pkl`", words]);
+        let mut unread = plain.clone();
+        unread[central + field] |= value;
+        assert!(checkpoint::open_bytes("x.pt", unread).is_ok(), "{words}");
     }
 }
 

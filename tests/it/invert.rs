@@ -19,8 +19,8 @@ fn photos() -> Tensor {
     Tensor::stack(&[&photo, &photo.flip([2])], 0)
 }
 
-fn opened(folder: &str, kind: Kind) -> (Encoder, Generator) {
-    let file = golden_path(folder, "checkpoint.pt");
+fn opened(folder: &str, file: &str, kind: Kind) -> (Encoder, Generator) {
+    let file = golden_path(folder, file);
     let (encoder, _) = models::open_encoder(&file, kind, Device::Cpu).unwrap();
     let (generator, _) = models::open_generator(&file, kind, Device::Cpu).unwrap();
     (encoder, generator)
@@ -31,7 +31,7 @@ fn restyle_agrees(folder: &str, flavour: Flavour, spread: f64) {
     let io = golden(folder, "io.safetensors");
     for (kind, suffix, rtol, atol) in KINDS {
         let atol = if kind == Kind::Float { atol + 2.0 * spread } else { atol };
-        let (encoder, generator) = opened(folder, kind);
+        let (encoder, generator) = opened(folder, "checkpoint.pt", kind);
         let config = encoder.config();
         assert_eq!((config.flavour, config.rounds), (flavour, Some(3)), "{folder}");
         assert!(config.is_iterative() && config.from_average);
@@ -56,10 +56,10 @@ fn restyle_agrees(folder: &str, flavour: Flavour, spread: f64) {
     }
 }
 
-fn one_pass_agrees(folder: &str, flavour: Flavour) {
+fn one_pass_agrees(folder: &str, file: &str, flavour: Flavour) {
     let io = golden(folder, "io.safetensors");
     for (kind, suffix, rtol, atol) in KINDS {
-        let (encoder, generator) = opened(folder, kind);
+        let (encoder, generator) = opened(folder, file, kind);
         assert_eq!(encoder.config().flavour, flavour, "{folder}");
         assert!(!encoder.config().is_iterative());
         let photos = photos().to_kind(kind);
@@ -92,24 +92,30 @@ fn restyle_with_a_resnet_meets_the_original() {
 
 #[test]
 fn psp_meets_the_original() {
-    one_pass_agrees("psp_gradual", Flavour::Codes);
+    one_pass_agrees("psp_gradual", "checkpoint.pt", Flavour::Codes);
 }
 
 #[test]
 fn e4e_meets_the_original() {
-    one_pass_agrees("e4e_encoder4editing", Flavour::Deltas);
+    one_pass_agrees("e4e_encoder4editing", "checkpoint.pt", Flavour::Deltas);
+}
+
+/// Which has no options: that its codes are differences is told by the class of its encoder.
+#[test]
+fn e4e_in_an_archive_of_torchscript_meets_the_original() {
+    one_pass_agrees("e4e_encoder4editing", "checkpoint_jit.pt", Flavour::Deltas);
 }
 
 #[test]
 fn what_does_not_belong_together_is_told() {
-    let (encoder, _) = opened("restyle_psp", Kind::Float);
+    let (encoder, _) = opened("restyle_psp", "checkpoint.pt", Kind::Float);
     let file = golden_path("generator64", "generator.pt");
     let (other, _) = models::open_generator(&file, Kind::Float, Device::Cpu).unwrap();
     let error = invert(&encoder, &other, &photos(), 1, None).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("8 codes of width 8"), "{error}");
 
-    let (_, generator) = opened("restyle_psp", Kind::Float);
+    let (_, generator) = opened("restyle_psp", "checkpoint.pt", Kind::Float);
     let small = Tensor::zeros([1, 3, 64, 64], (Kind::Float, Device::Cpu));
     let error = invert(&encoder, &generator, &small, 1, None).unwrap_err();
     assert_eq!(error.exit_code(), 2);
@@ -124,7 +130,7 @@ fn what_does_not_belong_together_is_told() {
 
 #[test]
 fn an_encoders_faults_are_told_by_tensor() {
-    let (encoder, _) = opened("psp_gradual", Kind::Float);
+    let (encoder, _) = opened("psp_gradual", "checkpoint.pt", Kind::Float);
     let facts = Facts::read(&Default::default());
     let good = encoder.config().shapes();
     assert_eq!(Config::infer(&good, &facts).unwrap().shapes(), good);

@@ -41,5 +41,6 @@ mod run_dir;
 mod salvage;
 mod token_table;
 mod tokenizer;
+mod torch_files;
 mod twins;
 mod vocabulary;
