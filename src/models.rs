@@ -11,14 +11,17 @@ use token_table::TokenTable;
 
 mod channels;
 mod clip_traits;
+mod codes;
 mod directions;
 mod files;
 mod generator;
 mod inversion;
+mod keyed;
 mod mapper;
 mod token_table;
 
 pub use channels::{ChannelWitness, Channels, open_channels, open_original_channels};
+pub use codes::{LatentKind, StoredCodes, open_codes};
 pub use directions::{Directions, open_directions};
 pub use files::GeneratorFiles;
 pub use generator::{

@@ -115,7 +115,7 @@ pub(super) fn run(args: &AnimateArgs, printer: &Printer) -> anyhow::Result<()> {
         let files = builtin::resolve_generator(name)?;
         generators.push(models::open_generator(files, Kind::Float, device)?.0);
     }
-    let codes = codes(args, &generators[0])?;
+    let codes = codes(args, &generators[0], printer)?;
     let morph = Morph::new(&generators)?;
     let path = Route {
         tiles: if args.side_by_side { codes.size()[0] } else { 1 },
@@ -259,10 +259,10 @@ fn between(codes: &Tensor, position: f64) -> Tensor {
 }
 
 /// W+ codes `[K, L, D]` to go through.
-fn codes(args: &AnimateArgs, generator: &Generator) -> Result<Tensor> {
+fn codes(args: &AnimateArgs, generator: &Generator, printer: &Printer) -> Result<Tensor> {
     let psi = truncation::or_usual(args.truncation, args.latents.is_some());
     if let Some(file) = &args.latents {
-        return latents::read(file, None, generator.config())?.w_plus(generator, psi);
+        return latents::read(file, None, generator.config(), printer)?.w_plus(generator, psi);
     }
     let drawn = |seed: u64, count: i64| Codes::Seeded { count, seed }.w_plus(generator, psi);
     if args.seeds.is_empty() {

@@ -87,7 +87,7 @@ impl CodesArgs {
         let (generator, origin) = self.own.open(printer)?;
         let (codes, about) = match &self.latents {
             Some(file) => (
-                latents::read(file, self.latent_kind, generator.config())?,
+                latents::read(file, self.latent_kind, generator.config(), printer)?,
                 file.display().to_string(),
             ),
             None => {

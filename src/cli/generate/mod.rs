@@ -111,7 +111,7 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
     let class = args.class.map(i64::from);
     let (generator, origin) = models::open_generator_of_class(files, class, Kind::Float, device)?;
     let codes = match &args.latents {
-        Some(file) => latents::read(file, args.latent_kind, generator.config())?,
+        Some(file) => latents::read(file, args.latent_kind, generator.config(), printer)?,
         None => Codes::Seeded { count: args.count.unwrap_or(16), seed: args.seed },
     };
     let twin = args
