@@ -153,9 +153,9 @@ impl Walk<'_> {
         let pickle = self.pickle;
         let class = pickle.class_name(id).unwrap_or_default();
         if class.starts_with("torch._utils._rebuild_")
-            || class == "torch._tensor._rebuild_from_type_v2"
+            || class.starts_with("torch._tensor._rebuild_from_type")
         {
-            let built = self.tensor(object, class, 0);
+            let built = self.tensor(object.args, class, 0);
             return self.built(name, built);
         }
         if let Some(objects) = ndarray::objects(pickle, class, object) {
@@ -168,11 +168,7 @@ impl Walk<'_> {
         if (inside || !ndarray::is_scalar(class))
             && let Some(array) = ndarray::read(self.bytes, pickle, class, object, &mut self.arrays)
         {
-            let built = array.map_err(Fault::Tensor).map(|array| match array {
-                ndarray::Array::Numbers(entry) => Built::Tensor(entry),
-                ndarray::Array::Odd(what) => Built::Odd(what.into()),
-            });
-            return self.built(name, built);
+            return self.built(name, array.map(Built::from).map_err(Fault::Tensor));
         }
         if let Some(module) = modules::read(pickle, id) {
             self.visits += module.looked_at;
@@ -249,19 +245,37 @@ impl Walk<'_> {
         )
     }
 
-    fn tensor(&mut self, object: &Object, class: &str, depth: usize) -> Result<Built, Fault> {
+    /// The tensor that a builder would make of its arguments.
+    fn tensor(&mut self, args: Id, class: &str, depth: usize) -> Result<Built, Fault> {
         let pickle = self.pickle;
-        let args = pickle.items(object.args).ok_or("its builder has no arguments")?;
+        let args = pickle.items(args).ok_or("its builder has no arguments")?;
+        if depth > 4 {
+            return Err("parameters inside parameters".into());
+        }
         match class {
-            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
+            "torch._utils._rebuild_parameter"
+            | "torch._utils._rebuild_parameter_with_state"
+            | "torch._utils._rebuild_device_tensor_from_cpu_tensor"
+            | "torch._utils._rebuild_device_tensor_from_numpy"
+            | "torch._utils._rebuild_xla_tensor" => {
                 let &data = args.first().ok_or("a parameter without data")?;
                 let Value::Object(inner) = pickle.get(data) else {
                     return Err("a parameter whose data are no tensor".into());
                 };
                 let class = pickle.class_name(data).unwrap_or_default();
-                if depth > 4 {
-                    return Err("parameters inside parameters".into());
+                if let Some(array) =
+                    ndarray::read(self.bytes, pickle, class, inner, &mut self.arrays)
+                {
+                    return Ok(array?.into());
                 }
+                self.tensor(inner.args, class, depth + 1)
+            }
+            // With attributes of its own: builder, class, the builder's arguments, attributes.
+            "torch._tensor._rebuild_from_type" | "torch._tensor._rebuild_from_type_v2" => {
+                let &[builder, _, inner, ..] = args else {
+                    return Err("its builder lacks arguments".into());
+                };
+                let class = pickle.class_name(builder).unwrap_or_default();
                 self.tensor(inner, class, depth + 1)
             }
             "torch._utils._rebuild_tensor"
@@ -332,6 +346,15 @@ impl Walk<'_> {
         };
         self.nested.insert(range.start, read.clone());
         read.map_err(Fault::Unreadable)
+    }
+}
+
+impl From<ndarray::Array> for Built {
+    fn from(array: ndarray::Array) -> Self {
+        match array {
+            ndarray::Array::Numbers(entry) => Self::Tensor(entry),
+            ndarray::Array::Odd(what) => Self::Odd(what.into()),
+        }
     }
 }
 

@@ -58,6 +58,11 @@ const MAX_TOTAL_EXPANSION: u64 = 16;
 /// Sums below this many bytes are never refused.
 const SMALL_TOTAL: u64 = 64 << 20;
 
+/// The most bytes that a file of that length may become in memory: its tensors written out, or its compressed members.
+fn unpacked_limit(length: u64) -> u64 {
+    length.saturating_mul(MAX_TOTAL_EXPANSION).max(SMALL_TOTAL)
+}
+
 /// How a file packs its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -195,7 +200,7 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
     // Single views were limited one by one; this keeps many of them from adding up.
     let total =
         parts.named.entries.values().map(|e| e.byte_len() as u64).fold(0, u64::saturating_add);
-    if total > length.saturating_mul(MAX_TOTAL_EXPANSION).max(SMALL_TOTAL) {
+    if total > unpacked_limit(length) {
         return Err(
             bytes.fault(format!("its tensors claim {total} bytes, but the file has {length}"))
         );

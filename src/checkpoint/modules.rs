@@ -1,9 +1,11 @@
-//! The networks in NVIDIA's pickles as named parts: `torch_utils.persistence` objects and TensorFlow networks.
+//! Pickled networks as named parts: torch's modules as `torch.save(module)` writes them, and in NVIDIA's pickles
+//! `torch_utils.persistence` objects and TensorFlow networks. The names are those of a module's `state_dict()`.
 //!
 //! A persistent object carries the Python source of its class and asks to have it run. Nothing does: the source is
 //! one of the texts that nobody looks at, and the parts are found by the names that torch gives them.
 
-use super::pickle::{Id, Pickle, Value};
+use super::pickle::{Id, Object, Pickle, Value};
+use std::collections::HashSet;
 
 /// The function that would run the source of a persistent object.
 const PERSISTENT: &str = "torch_utils.persistence._reconstruct_persistent_obj";
@@ -12,6 +14,8 @@ const TENSORFLOW: &str = "dnnlib.tflib.network.Network";
 
 /// Keys and values of one module. The largest networks have some hundred.
 const MAX_PARTS: usize = 50_000;
+/// Attributes among which those of every module are: they are the first.
+const MAX_BEFORE: usize = 64;
 /// Characters of a name; names of layers are short, and a long one would be copied for each part that has it.
 const MAX_NAME: usize = 256;
 
@@ -31,14 +35,14 @@ pub(crate) fn read(pickle: &Pickle, id: Id) -> Option<Module> {
         let state = pickle.pairs(field(pickle, meta, "state")?)?;
         return torch(pickle, state, meta.len());
     }
-    // Lists of modules inside a persistent object.
-    if class.starts_with("torch.nn.modules.") {
-        return torch(pickle, pickle.pairs(object.state?)?, 0);
-    }
     if class == TENSORFLOW {
         return tensorflow(pickle, pickle.pairs(object.state?)?);
     }
-    None
+    let state = state(pickle, object)?;
+    // Whatever its class is called, a module has these.
+    let has =
+        |name: &str| state.iter().take(MAX_BEFORE).any(|&(key, _)| pickle.text(key) == Some(name));
+    (has("_parameters") && has("_modules")).then(|| torch(pickle, state, 0)).flatten()
 }
 
 /// The keyword arguments that a persistent object was made with.
@@ -57,21 +61,37 @@ pub(crate) fn field(pickle: &Pickle, pairs: &[(Id, Id)], name: &str) -> Option<I
     pairs.iter().rev().find(|(key, _)| pickle.text(*key) == Some(name)).map(|(_, value)| *value)
 }
 
+/// The attributes of an object; with slots they are the first of two.
+fn state<'a>(pickle: &'a Pickle, object: &Object) -> Option<&'a [(Id, Id)]> {
+    match pickle.get(object.state?) {
+        Value::Tuple(two) => pickle.pairs(*two.first()?),
+        _ => pickle.pairs(object.state?),
+    }
+}
+
 /// Parameters, buffers and modules under their own names, and the numbers and texts that describe the module.
 fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Option<Module> {
     let mut module = Module { parts: Vec::new(), looked_at: 0 };
     module.pass(before + state.len())?;
+    let passing = field(pickle, state, "_non_persistent_buffers_set");
+    let passing = passing.map(|id| members(pickle, id)).unwrap_or_default();
+    module.pass(passing.len())?;
+    let passing: HashSet<&str> = passing.iter().filter_map(|&id| name(pickle, id)).collect();
     for &(key, value) in state {
         match name(pickle, key) {
-            Some("_parameters" | "_buffers" | "_modules") => {
+            Some(group @ ("_parameters" | "_buffers" | "_modules")) => {
                 let pairs = pickle.pairs(value).unwrap_or_default();
                 module.pass(pairs.len())?;
                 module.parts.extend(pairs.iter().filter_map(|&(key, value)| {
+                    let key = name(pickle, key)?;
                     // A layer without a bias has one that is nothing.
-                    let there = !matches!(pickle.get(value), Value::None);
-                    there.then(|| name(pickle, key)).flatten().map(|key| (key.to_owned(), value))
+                    let there = !matches!(pickle.get(value), Value::None)
+                        && !(group == "_buffers" && passing.contains(key));
+                    there.then(|| (key.to_owned(), value))
                 }));
             }
+            // What pSp and its kin keep beside their networks, and need.
+            Some(key @ ("latent_avg" | "opts")) => module.parts.push((key.to_owned(), value)),
             Some(key) if !key.starts_with('_') && is_plain(pickle, value) => {
                 module.parts.push((key.to_owned(), value));
             }
@@ -119,6 +139,21 @@ impl Module {
     fn pass(&mut self, values: usize) -> Option<()> {
         self.looked_at = self.looked_at.checked_add(values).filter(|&n| n <= MAX_PARTS)?;
         Some(())
+    }
+}
+
+/// What is in a set; before protocol 4 it is made of a list.
+fn members(pickle: &Pickle, id: Id) -> &[Id] {
+    match pickle.get(id) {
+        Value::Set(items) => items,
+        Value::Object(object) => match pickle.get(object.args) {
+            Value::Tuple(args) => match args.first().map(|&list| pickle.get(list)) {
+                Some(Value::List(items)) => items,
+                _ => &[],
+            },
+            _ => &[],
+        },
+        _ => &[],
     }
 }
 

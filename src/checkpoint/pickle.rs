@@ -67,12 +67,31 @@ impl Pickle {
 
     /// The name of the class of an object, or of a global itself.
     pub(crate) fn class_name(&self, id: Id) -> Option<&str> {
-        match self.get(id) {
-            Value::Global(name) => Some(name),
-            Value::Object(object) => match self.get(object.class) {
-                Value::Global(name) => Some(name),
+        let Value::Object(object) = self.get(id) else { return self.global(id) };
+        match self.global(object.class)? {
+            // Up to protocol 1, the class of an instance is an argument.
+            "copyreg._reconstructor" | "copy_reg._reconstructor" => match self.get(object.args) {
+                Value::Tuple(args) => self.global(*args.first()?),
                 _ => None,
             },
+            name => Some(name),
+        }
+    }
+
+    /// The name of a global, also where torch's legacy files put the source of a class beside it:
+    /// `('module', class, file, source)`.
+    fn global(&self, id: Id) -> Option<&str> {
+        let class = match self.get(id) {
+            Value::Persistent(about) => match self.get(*about) {
+                Value::Tuple(items) if self.text(*items.first()?) == Some("module") => {
+                    *items.get(1)?
+                }
+                _ => return None,
+            },
+            _ => id,
+        };
+        match self.get(class) {
+            Value::Global(name) => Some(name),
             _ => None,
         }
     }

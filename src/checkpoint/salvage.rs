@@ -100,7 +100,7 @@ fn from_zip(bytes: &Bytes) -> Option<Named> {
 
 fn from_legacy(bytes: &Bytes) -> Option<Named> {
     let small = |start: usize| unpickle_within(bytes, start, torch_file::SMALL).ok();
-    let protocol = small(torch_file::LEGACY_START.len())?;
+    let protocol = small(torch_file::legacy_start(bytes)?)?;
     let system = small(protocol.end)?;
     let pickle = unpickle(bytes, system.end).ok()?;
     let found = small(pickle.end).map(|keys| legacy_places(&pickle, &keys));
@@ -157,7 +157,7 @@ fn byte_len(reference: &StorageRef) -> Option<usize> {
     usize::try_from(reference.numel).ok()?.checked_mul(element)
 }
 
-/// The members of a zip archive by the headers in front of them: names, and where their data begin.
+/// The stored members of a zip archive by the headers in front of them: names, and where their data begin.
 fn members(bytes: &[u8]) -> impl Iterator<Item = (&str, usize)> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -168,6 +168,10 @@ fn members(bytes: &[u8]) -> impl Iterator<Item = (&str, usize)> {
                 let two = bytes.get(at + offset..at + offset + 2)?;
                 Some(usize::from(u16::from_le_bytes([two[0], two[1]])))
             };
+            // Of a compressed member nothing is known but that it is there.
+            if short(8)? != 0 {
+                continue;
+            }
             let (name, extra) = (short(26)?, short(28)?);
             let start = at + 30 + name + extra;
             let name = bytes.get(at + 30..at + 30 + name).filter(|name| name.len() <= MAX_NAME);

@@ -51,7 +51,7 @@ pub(crate) fn container(bytes: &Bytes) -> Result<Container> {
     if head.starts_with(b"PK\x03\x04") {
         return Ok(Container::TorchZip);
     }
-    if head.starts_with(&torch_file::LEGACY_START) {
+    if torch_file::legacy_start(head).is_some() {
         return Ok(Container::TorchLegacy);
     }
     if head.starts_with(npy::MAGIC) {

@@ -1,7 +1,7 @@
 //! What `torch.save` writes: the zip container since torch 1.6, the legacy stream of pickles before, and
 //! TorchScript archives, read as data.
 
-use super::archive;
+use super::archive::{self, Member};
 use super::bytes::Bytes;
 use super::flatten::flatten;
 use super::pickle::{Pickle, Value, count};
@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, as a pickle.
-pub(crate) const LEGACY_START: [u8; 15] =
-    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// The number that begins a legacy file, 0x1950a86a20f9469cfc6c, in a pickle.
+const MAGIC: [u8; 12] = [0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// The same in a pickle of protocol 0 or 1.
+const MAGIC_TEXT: &[u8] = b"L119547037146038801333356L\n";
 
 /// Memory for the small pickles around the object of a legacy file: a number, a few settings, the keys of storages.
 pub(crate) const SMALL: usize = 16 << 20;
@@ -24,45 +25,53 @@ pub(crate) const SMALL: usize = 16 << 20;
 /// Bytes of our own metadata: a configuration's and a vocabulary's take some ten thousand.
 const MAX_METADATA: usize = 1 << 20;
 
+/// Endings of files that may be checkpoints.
+const CHECKPOINTS: [&str; 8] = ["pt", "pth", "pkl", "ckpt", "safetensors", "bin", "tar", "zip"];
+/// Where macOS puts its own notes on the files of an archive.
+const MAC: &str = "__MACOSX/";
+/// The member of an archive that holds everything but the numbers.
+const PICKLE: &str = "data.pkl";
+
+/// Where the first pickle of a legacy file ends, which holds its magic number; `None` for any other file. What stands
+/// before the number depends on the protocol: its own number since 2, a frame since 4.
+pub(crate) fn legacy_start(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    if let [0x80, 2..=5, tail @ ..] = rest {
+        rest = tail;
+    }
+    if let [0x95, tail @ ..] = rest {
+        rest = tail.get(8..)?;
+    }
+    rest = rest.strip_prefix(&MAGIC).or_else(|| rest.strip_prefix(MAGIC_TEXT))?;
+    let after = rest.strip_prefix(b".")?;
+    Some(bytes.len() - after.len())
+}
+
 /// Reads the zip container and TorchScript archives.
 pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
     let members = archive::index(bytes)?;
-    let mut pickles =
-        members.keys().filter(|name| name.ends_with("/data.pkl") || *name == "data.pkl");
-    let (Some(pickle_name), None) = (pickles.next(), pickles.next()) else {
-        let message = if members.keys().any(|name| name.ends_with(".npy")) {
-            "is a NumPy archive (`.npz`), which holds no network"
-        } else {
-            "is a zip archive that was not written by torch: it lacks a single `data.pkl`"
-        };
-        return Err(Error::file_hint(
-            bytes.path(),
-            message,
-            "name the checkpoint itself; unpack it first if it was zipped",
-        ));
+    let root = root(bytes, &members)?;
+    let short = |name: &str| -> Result<Option<String>> {
+        let member = members.get(&format!("{root}{name}")).filter(|member| member.len() < 100);
+        let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).trim().to_owned();
+        member.map(|member| member.bytes().map(text)).transpose()
     };
-    let root = pickle_name.strip_suffix("data.pkl").unwrap_or_default().to_owned();
-    let short = |name: &str| -> Option<String> {
-        let bytes = &members.get(&format!("{root}{name}"))?.bytes;
-        (bytes.len() < 100).then(|| String::from_utf8_lossy(bytes).trim().to_owned())
-    };
-    if short("byteorder").is_some_and(|order| order != "little") {
+    if short("byteorder")?.is_some_and(|order| order != "little") {
         return Err(bytes.fault("its numbers are big-endian, which is not supported"));
     }
     let script = members.contains_key(&format!("{root}constants.pkl"))
         && members.keys().any(|name| name.starts_with(&format!("{root}code/")));
-    let mut metadata = members
+    let about = members
         .get(&format!("{root}{METADATA}"))
-        .map(|member| own_metadata(&member.bytes))
-        .unwrap_or_default();
-    metadata.extend(short("version").map(|v| ("torch.version".to_owned(), v)));
+        .filter(|member| member.len() <= MAX_METADATA)
+        .and_then(|member| member.bytes().ok());
+    let mut metadata = about.map(|json| own_metadata(&json)).unwrap_or_default();
+    metadata.extend(short("version")?.map(|v| ("torch.version".to_owned(), v)));
 
-    let member = &members[pickle_name];
-    let stored = Storage::new(member.bytes.clone(), pickle_name.clone(), member.crc32);
-    stored.verify()?;
-    let pickle = unpickle(&member.bytes, 0)?;
+    let stream = members[&format!("{root}{PICKLE}")].bytes()?;
+    let pickle = unpickle(&stream, 0)?;
     let mut known: HashMap<String, Arc<Storage>> = HashMap::new();
-    let named = flatten(&member.bytes, &pickle, &mut |reference| {
+    let named = flatten(&stream, &pickle, &mut |reference| {
         if let Some(storage) = known.get(&reference.key) {
             return Ok(storage.clone());
         }
@@ -70,7 +79,7 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
         let member = members
             .get(&name)
             .ok_or_else(|| bytes.damaged(format!("storage `{name}` is missing")))?;
-        let held = member.bytes.len() as u64;
+        let held = member.len() as u64;
         let wanted = reference.kind.map_or(Some(held), |kind| byte_len(reference.numel, kind));
         if wanted != Some(held) {
             return Err(bytes.damaged(format!(
@@ -78,7 +87,7 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
                 reference.numel
             )));
         }
-        let storage = Storage::new(member.bytes.clone(), name, member.crc32);
+        let storage = member.storage()?;
         known.insert(reference.key.clone(), storage.clone());
         Ok(storage)
     })?;
@@ -88,6 +97,63 @@ pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
         whole: pickle.describe(pickle.root),
         named,
     })
+}
+
+/// The folder of an archive in which its pickle lies, with a slash behind it, or nothing. torch has one at the top,
+/// whose name means nothing; people who pack a checkpoint anew put it deeper, or leave it out.
+fn root(bytes: &Bytes, members: &BTreeMap<String, Member>) -> Result<String> {
+    let roots = members.keys().filter_map(|name| {
+        let root = name.strip_suffix(PICKLE).filter(|r| r.is_empty() || r.ends_with('/'))?;
+        (!root.starts_with(MAC)).then_some(root)
+    });
+    // Files that somebody added lie deeper than the archive's own.
+    let mut roots: Vec<&str> = roots.collect();
+    let depth = |root: &str| root.matches('/').count();
+    roots.sort_by_key(|root| depth(root));
+    match roots[..] {
+        [] => Err(no_archive(bytes, members)),
+        [first, second, ..] if depth(first) == depth(second) => Err(Error::file_hint(
+            bytes.path(),
+            format!("is a zip archive of several checkpoints: `{first}{PICKLE}`, `{second}{PICKLE}`"),
+            "pack each of these folders on its own",
+        )),
+        [first, ..] => Ok(first.to_owned()),
+    }
+}
+
+/// What a zip archive is that holds no pickle of torch's: a download with the checkpoint inside, as a rule.
+fn no_archive(bytes: &Bytes, members: &BTreeMap<String, Member>) -> Error {
+    let inside: Vec<&String> = members
+        .keys()
+        .filter(|name| {
+            let (_, ending) = name.rsplit_once('.').unwrap_or_default();
+            CHECKPOINTS.contains(&ending.to_lowercase().as_str()) && !name.starts_with(MAC)
+        })
+        .collect();
+    if let [first, rest @ ..] = &inside[..] {
+        let mut holds = format!("`{first:.80}`");
+        for name in rest.iter().take(2) {
+            holds += &format!(", `{name:.80}`");
+        }
+        if rest.len() > 2 {
+            holds += &format!(" and {} more", rest.len() - 2);
+        }
+        return Error::file_hint(
+            bytes.path(),
+            format!("is a zip archive that holds {holds}, unpack it first"),
+            "then name the file that was in it",
+        );
+    }
+    let message = if members.keys().any(|name| name.ends_with(".npy")) {
+        "is a NumPy archive (`.npz`), which holds no network"
+    } else {
+        "is a zip archive that was not written by torch: it lacks a single `data.pkl`"
+    };
+    Error::file_hint(
+        bytes.path(),
+        message,
+        "name the checkpoint itself; unpack it first if it was zipped",
+    )
 }
 
 /// Reads the legacy container: magic number, protocol, system, object, keys, then the storages one by one.
@@ -104,9 +170,6 @@ pub(crate) fn read_legacy(bytes: &Bytes) -> Result<Parts> {
 
 /// Reads a legacy file that holds a bare storage, as NVIDIA's pickles have one for every tensor.
 pub(crate) fn read_storage(bytes: &Bytes) -> Result<(Arc<Storage>, tch::Kind)> {
-    if !bytes.starts_with(&LEGACY_START) {
-        return Err(bytes.damaged("a storage inside it is not in torch's legacy format"));
-    }
     let Legacy { pickle, storages } = Legacy::read(bytes, SMALL)?;
     let reference = match pickle.get(pickle.root) {
         Value::Persistent(id) => StorageRef::read(&pickle, *id),
@@ -134,7 +197,9 @@ struct LegacyStorages(HashMap<String, (Bytes, usize)>);
 impl Legacy {
     /// `memory` is what its object may take.
     fn read(bytes: &Bytes, memory: usize) -> Result<Self> {
-        let protocol = unpickle_within(bytes, LEGACY_START.len(), SMALL)?;
+        let start = legacy_start(bytes)
+            .ok_or_else(|| bytes.damaged("a part of it is not in torch's legacy format"))?;
+        let protocol = unpickle_within(bytes, start, SMALL)?;
         if protocol.int(protocol.root) != Some(1001) {
             return Err(bytes.fault(format!(
                 "legacy torch file of protocol {}, expected 1001",
@@ -176,8 +241,7 @@ impl LegacyStorages {
 
 /// What `nada` says about a file that it wrote itself; anything else there is passed over.
 fn own_metadata(json: &[u8]) -> BTreeMap<String, String> {
-    let small = json.len() <= MAX_METADATA;
-    small.then(|| serde_json::from_slice(json).ok()).flatten().unwrap_or_default()
+    serde_json::from_slice(json).unwrap_or_default()
 }
 
 /// Finds the storages of a stream, which gives lengths in elements and no types: the types come from the references

@@ -114,20 +114,23 @@ fn archives_that_lie_are_refused() {
     let mut two_sizes = plain();
     two_sizes[1].sizes.1 = 1 << 30;
     let mut locked = plain();
-    locked[1].flags = 1;
+    locked[0].flags = 1;
+    let mut packed = plain();
+    packed[0].method = 12;
     let named = |name: &[u8]| {
         let mut members = plain();
         members[1].name = name.to_vec();
         members
     };
-    let cases: [(&str, Vec<Member>, &str); 13] = [
+    let cases: [(&str, Vec<Member>, &str); 14] = [
         ("two members of one name", twice, "two members of one name"),
         ("two names of one place", same_place, "share bytes"),
         ("a member inside another", swallowed, "share bytes"),
         ("a member beyond the end", beyond, "share bytes"),
         ("a header beyond the end", nowhere, "broken zip archive"),
         ("two sizes", two_sizes, "has two sizes"),
-        ("encrypted", locked, "is compressed or encrypted"),
+        ("encrypted", locked, "`x/data.pkl` of the zip archive is encrypted"),
+        ("packed by bzip2", packed, "`x/data.pkl` of the zip archive is compressed by bzip2"),
         ("..", named(b"x/../../etc/passwd"), "dangerous name"),
         ("an absolute path", named(b"/etc/passwd"), "dangerous name"),
         ("backslashes", named(b"..\\..\\x"), "dangerous name"),

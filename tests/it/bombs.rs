@@ -42,6 +42,12 @@ fn blob(bytes: &[u8]) -> Vec<u8> {
     [b"B", &(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
 }
 
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
 /// What NumPy's arrays and NVIDIA's networks could be made to cost.
 fn network_bombs() -> Vec<Bomb> {
     let dtype = |name: &str| call("numpy dtype", &[text(name)]);
@@ -130,15 +136,31 @@ fn bombs() -> Vec<Bomb> {
     let global =
         [text(&"m".repeat(2000)), b"q\0".to_vec(), text(&"n".repeat(2000)), b"q\x01".to_vec()]
             .concat();
-    let deflated = {
-        let mut packer =
-            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-        packer.write_all(&vec![0; 100 << 20]).unwrap();
-        let data = packer.finish().unwrap();
-        let mut bomb = Member::new("x/data/0", &data);
-        bomb.method = 8;
-        bomb.sizes.1 = 100 << 20;
-        archive(&[Member::new("x/data.pkl", b"\x80\x02}."), bomb], &End::default())
+    let zeros = deflate(&vec![0; 100 << 20]);
+    // `stated` is what the archive says of its size.
+    let deflated = |name: &str, stated: u32| Member {
+        method: 8,
+        crc: 0,
+        sizes: (zeros.len() as u32, stated),
+        ..Member::new(name, &zeros)
+    };
+    let of_floats = |numel: i64| {
+        let ops = tensor("FloatStorage", numel, 0, &[numel], &[1]);
+        Member::new("x/data.pkl", &[b"\x80\x02", &ops[..], b"."].concat())
+    };
+    let nothing = || Member::new("x/data.pkl", b"\x80\x02}.");
+    let inflating = |members: &[Member]| archive(members, &End::default());
+    let many_deflated = {
+        let keys = b'a'..=b'z';
+        let numbers = tensor("FloatStorage", 4 << 20, 0, &[1], &[1]);
+        let at = numbers.windows(6).position(|w| w == text("0")).unwrap() + 5;
+        let mut ops = b"\x80\x02](".to_vec();
+        for key in keys.clone() {
+            ops.extend_from_slice(&[&numbers[..at], &[key], &numbers[at + 1..]].concat());
+        }
+        let members = keys.map(|key| deflated(&format!("x/data/{}", key as char), 16 << 20));
+        let pickle = Member::new("x/data.pkl", &[&ops[..], b"e."].concat());
+        inflating(&std::iter::once(pickle).chain(members).collect::<Vec<_>>())
     };
     let crowd: Vec<Member> =
         (0..200_000).map(|i| Member::new(&format!("x/data/{i}"), b"")).collect();
@@ -247,7 +269,32 @@ fn bombs() -> Vec<Bomb> {
             "",
         ),
         ("sixty thousand tensors", many_tensors, ""),
-        ("a deflated bomb", deflated, "compressed"),
+        (
+            "a deflated bomb that nothing needs",
+            inflating(&[nothing(), deflated("x/data/0", 100 << 20)]),
+            "0 tensors",
+        ),
+        (
+            "a deflated bomb of numbers",
+            inflating(&[of_floats(25 << 20), deflated("x/data/0", 100 << 20)]),
+            "would unpack to far more",
+        ),
+        (
+            "a deflated bomb that says it is small",
+            inflating(&[of_floats(1 << 18), deflated("x/data/0", 1 << 20)]),
+            "do not unpack",
+        ),
+        ("many small deflated bombs", many_deflated, "would unpack to far more"),
+        (
+            "a deflated bomb of opcodes",
+            inflating(&[deflated("x/data.pkl", 100 << 20)]),
+            "would unpack to far more",
+        ),
+        (
+            "a deflated bomb of settings",
+            inflating(&[nothing(), deflated("x/extra/nada.json", 100 << 20), deflated("x/version", 90)]),
+            "do not unpack",
+        ),
         (
             "two hundred thousand members",
             archive(&crowd, &End { zip64: true, ..End::default() }),

@@ -689,17 +689,24 @@ fn crooked_archives_are_refused() {
         assert_says(&refusal(rename(plain.clone(), b"x/data/1", name)), &["dangerous name"]);
     }
     // Offsets and sizes of the central directory, each made large.
-    let central = plain.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
+    let member = |w: &[u8]| w == b"PK\x01\x02";
+    let central = plain.windows(4).rposition(member).unwrap();
     for field in [20, 24, 42] {
         let mut bad = plain.clone();
         bad[central + field..central + field + 4].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
         refusal(bad);
     }
-    // The method and the encryption flag.
-    for (field, value) in [(10, 8), (8, 1)] {
+    // The method and the encryption flag, of a member that is read and of one that is not.
+    let pickle = plain.windows(4).position(member).unwrap();
+    for (field, value, words) in
+        [(10, 8, "do not unpack"), (10, 12, "is compressed by bzip2"), (8, 1, "is encrypted")]
+    {
         let mut bad = plain.clone();
-        bad[central + field] |= value;
-        assert_says(&refusal(bad), &["is compressed or encrypted"]);
+        bad[pickle + field] |= value;
+        assert_says(&refusal(bad), &["`x/data.pkl`", words]);
+        let mut unread = plain.clone();
+        unread[central + field] |= value;
+        assert!(checkpoint::open_bytes("x.pt", unread).is_ok(), "{words}");
     }
 }
 

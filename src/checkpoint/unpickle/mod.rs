@@ -124,8 +124,11 @@ impl<'a> Machine<'a> {
             },
             b'L' => {
                 let text = self.line()?.trim_end_matches('L');
-                let n = text.parse().map_err(|_| "an integer out of range".to_string())?;
-                self.push(Value::Int(n))?;
+                match text.parse() {
+                    Ok(n) => self.push(Value::Int(n))?,
+                    // Its digits say as little as its bytes would.
+                    Err(_) => self.push(Value::Long(text.as_bytes().into()))?,
+                }
             }
             b'J' => {
                 let n = i32::from_le_bytes(self.array()?);
