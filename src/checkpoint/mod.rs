@@ -22,6 +22,7 @@ mod modules;
 mod ndarray;
 mod network_pickle;
 mod npy;
+mod npz;
 mod pickle;
 mod pickle_writer;
 mod safetensors_file;
@@ -87,6 +88,8 @@ pub enum Container {
     /// `.npy`: one array, called `array` here, or pickled lists and dictionaries of them. Latents travel so, networks
     /// do not.
     Npy,
+    /// `.npz`: NumPy's arrays by name.
+    Npz,
 }
 
 impl fmt::Display for Container {
@@ -101,6 +104,7 @@ impl fmt::Display for Container {
             Self::NvidiaTensorFlow => "network pickle (NVIDIA, TensorFlow)",
             Self::NumpyPickle => "pickle (NumPy arrays)",
             Self::Npy => "NumPy array",
+            Self::Npz => "NumPy archive",
         })
     }
 }
@@ -194,7 +198,9 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         Container::NvidiaTorch | Container::NvidiaTensorFlow | Container::NumpyPickle => {
             network_pickle::read(bytes)?
         }
-        Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
+        Container::TorchZip | Container::TorchScript | Container::Npz => {
+            torch_file::read_zip(bytes)?
+        }
     };
     let length = bytes.len() as u64;
     // Single views were limited one by one; this keeps many of them from adding up.

@@ -56,11 +56,7 @@ pub(crate) fn read(
 }
 
 /// The items of an array of Python's objects; `None` for everything else.
-pub(crate) fn objects<'a>(
-    pickle: &'a Pickle,
-    class: &str,
-    object: &Object,
-) -> Option<Objects<'a>> {
+pub(crate) fn objects<'a>(pickle: &'a Pickle, class: &str, object: &Object) -> Option<Objects<'a>> {
     if core(class) != Some("multiarray._reconstruct") {
         return None;
     }
@@ -99,8 +95,8 @@ fn built(
 ) -> Result<Array, String> {
     let state =
         object.state.and_then(|state| pickle.items(state)).ok_or("an array without data")?;
-    let (shape, dtype, fortran, data) = parts(state)
-        .ok_or_else(|| format!("an array with a state of {} parts", state.len()))?;
+    let (shape, dtype, fortran, data) =
+        parts(state).ok_or_else(|| format!("an array with a state of {} parts", state.len()))?;
     let fortran = match pickle.get(fortran) {
         Value::Bool(fortran) => *fortran,
         Value::Int(fortran) => *fortran != 0,

@@ -181,8 +181,7 @@ impl Header {
     /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
     fn parse(header: &str) -> Result<Self, String> {
         let after = |key: &str| {
-            let (_, rest) =
-                header.split_once(&format!("'{key}':")).ok_or(format!("no `{key}`"))?;
+            let (_, rest) = header.split_once(&format!("'{key}':")).ok_or(format!("no `{key}`"))?;
             Ok::<_, String>(rest.trim_start())
         };
         let descr = after("descr")?;

@@ -143,7 +143,8 @@ impl Storage {
         match packing {
             Packing::Latin1 => {
                 let text = String::from_utf8_lossy(&self.bytes);
-                bytes.extend(text.chars().take(length).map(|c| u8::try_from(c).unwrap_or_default()));
+                bytes
+                    .extend(text.chars().take(length).map(|c| u8::try_from(c).unwrap_or_default()));
                 bytes.resize(length, 0);
             }
             Packing::Deflate => {

@@ -40,7 +40,7 @@ pub(super) struct AnimateArgs {
     /// Generators to go through: shipped names, files, runs, BASE+DELTA [default: the generator that ships]
     #[arg(long, value_name = "RUN|FILE", num_args = 1.., help_heading = "Models")]
     domains: Vec<String>,
-    /// Codes to go through, from a file (.npy, .safetensors), such as `nada invert` writes
+    /// Codes to go through, from a file as `nada generate` reads them, such as `nada invert` writes
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "count", "seed"], help_heading = "Codes")]
     latents: Option<PathBuf>,
     /// Which images of `nada generate` to go through: 3,14,15

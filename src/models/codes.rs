@@ -1,14 +1,16 @@
 //! Latent codes from a file of this program or of another: which tensors are codes, and in which space.
 //!
 //! Two tables decide. [`NAMES`] says what tensors of codes are called, [`FORMS`] what shapes they have. Between them
-//! stand the dictionaries that projectors and encoders write: photo → code, photo → list of rounds, photo → results
-//! with a code among them.
+//! stand the dictionaries that projectors and encoders write, see `codes/photos.rs`.
+
+mod photos;
 
 use super::keyed;
 use crate::checkpoint::{self, Entry};
 use crate::error::{Error, Result};
 use crate::stylegan2::Config;
 use crate::torch::catch;
+use photos::Photos;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -131,17 +133,6 @@ pub fn open_codes(path: &Path, kind: Option<LatentKind>, config: &Config) -> Res
 /// A tensor with its name.
 type Listed<'a> = (&'a str, &'a Entry);
 
-/// The tensors that are codes of one photo each.
-struct Photos<'a> {
-    /// Name of the photo, of the tensor, and the tensor.
-    each: Vec<(&'a str, &'a str, &'a Entry)>,
-    /// A list, whose items may be batches; elsewhere the last of several codes of a photo is taken.
-    is_list: bool,
-    /// The space that their names tell.
-    told: Option<LatentKind>,
-    notes: Vec<String>,
-}
-
 struct Reader<'a> {
     path: &'a Path,
     asked: Option<LatentKind>,
@@ -213,95 +204,6 @@ impl Reader<'_> {
         });
         let mut found = wanted.filter_map(|(name, _)| listed.iter().find(|(n, _)| n == name));
         found.next().copied()
-    }
-
-    /// A dictionary of photos, or a list of codes.
-    fn photos<'a>(&self, listed: &[Listed<'a>]) -> Option<Photos<'a>> {
-        if listed.len() < 2 && !listed.iter().any(|(name, _)| name.contains('/'))
-            || self.single(listed).is_some() && listed.len() > 1
-        {
-            return None;
-        }
-        self.results(listed).or_else(|| self.bare(listed))
-    }
-
-    /// Photo → results with a code among them, as rosinality's projector writes them.
-    fn results<'a>(&self, listed: &[Listed<'a>]) -> Option<Photos<'a>> {
-        let called = |wanted: &str| -> Vec<(&'a str, &'a str, &'a Entry)> {
-            let split = |&(name, entry): &Listed<'a>| {
-                let (photo, last) = name.rsplit_once('/')?;
-                (last == wanted).then_some((photo, name, entry))
-            };
-            listed.iter().filter_map(split).collect()
-        };
-        let (each, told) = NAMES.iter().find_map(|&(name, told)| {
-            let each = called(name);
-            (!each.is_empty()).then_some((each, told))
-        })?;
-        let mut notes = Vec::new();
-        let noise = listed.iter().any(|(name, _)| {
-            name.split('/').any(|part| ["noise", "noises"].contains(&part))
-        });
-        if noise {
-            notes.push("the noise maps beside its codes are not used".to_owned());
-        }
-        // What was found for a photo is a style, even if nobody says so.
-        Some(Photos { each, is_list: false, told: told.or(Some(W)), notes })
-    }
-
-    /// Photo → code, photo → list of rounds, or a list of codes. All tensors of fractions must be such.
-    fn bare<'a>(&self, listed: &[Listed<'a>]) -> Option<Photos<'a>> {
-        let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let floats = || listed.iter().filter(|(_, entry)| is_float(entry));
-        let parent = |name: &'a str| name.rsplit_once('/').unwrap_or(("", name));
-        let known = |name: &str| NAMES.iter().find(|(known, _)| *known == name);
-        let count = |entry: &Entry| self.form(entry.shape(), None).ok().map(|form| form.1);
-
-        // A list on its own, or under the name of codes, is one of photos and not of rounds.
-        let list = floats().all(|(name, _)| {
-            let (before, last) = parent(name);
-            number(last) && (before.is_empty() || known(before).is_some())
-        });
-        if list {
-            let each: Vec<_> = floats().map(|&(name, entry)| (name, name, entry)).collect();
-            let told = each.first().and_then(|(name, _, _)| known(parent(name).0)?.1);
-            return (!each.is_empty()).then_some(Photos { each, is_list: true, told, notes: vec![] });
-        }
-        let mut each: Vec<(&str, &str, &Entry)> = Vec::new();
-        let (mut rounds, mut of_this) = (1, 1);
-        for &(name, entry) in floats() {
-            let photo = match parent(name) {
-                (photo, last) if number(last) && !photo.is_empty() => photo,
-                _ => name,
-            };
-            match each.last_mut() {
-                Some(last) if last.0 == photo => {
-                    *last = (photo, name, entry);
-                    of_this += 1;
-                }
-                _ => {
-                    each.push((photo, name, entry));
-                    of_this = 1;
-                }
-            }
-            rounds = rounds.max(of_this);
-        }
-        // Rounds may lie in one tensor, `[rounds, L, D]`.
-        let several = each.len() > 1;
-        let fits = |entry: &Entry| match count(entry) {
-            Some(1) => true,
-            Some(_) => several && entry.shape().len() == 3,
-            None => false,
-        };
-        if each.is_empty() || !floats().all(|(_, entry)| fits(entry)) {
-            return None;
-        }
-        rounds = floats().filter_map(|(_, entry)| count(entry)).fold(rounds, i64::max);
-        let notes = match rounds {
-            1 => Vec::new(),
-            n => vec![format!("of up to {n} rounds for each photo the last is taken")],
-        };
-        Some(Photos { each, is_list: false, told: None, notes })
     }
 
     /// Puts the codes of photos behind each other.
@@ -379,10 +281,7 @@ impl Reader<'_> {
         if wrong > 0 {
             return Err(Error::file_hint(
                 path,
-                format!(
-                    "{wrong} of the {} numbers in `{name}` are NaN or infinite",
-                    codes.numel()
-                ),
+                format!("{wrong} of the {} numbers in `{name}` are NaN or infinite", codes.numel()),
                 "find out where they come from: no image can be made of them",
             ));
         }
@@ -464,7 +363,63 @@ fn is_float(entry: &Entry) -> bool {
 fn told_by_stem(path: &Path) -> Option<LatentKind> {
     let stem = path.file_stem()?.to_str()?.to_lowercase();
     let ends = |name: &str| {
-        stem.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with(['_', '-', '.']))
+        stem.strip_suffix(name)
+            .is_some_and(|before| before.is_empty() || before.ends_with(['_', '-', '.']))
     };
     NAMES.iter().find(|(name, told)| told.is_some() && ends(name)).and_then(|(_, told)| *told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_follows_the_shape_unless_it_is_said() {
+        // 64 px: 10 style inputs.
+        let mut config = Config::standard(64, 1);
+        let of = |config: &Config, told, shape: &[i64], asked| {
+            let reader = Reader { path: Path::new("x.npy"), asked, config };
+            reader.form(shape, told).map(|(kind, n, note)| (kind, n, note.is_some()))
+        };
+        for (shape, told, asked, want) in [
+            (&[3, 512][..], None, None, (Z, 3, false)),
+            (&[3, 512], Some(W), None, (W, 3, false)),
+            (&[3, 512], None, Some(W), (W, 3, false)),
+            (&[512], None, None, (Z, 1, false)),
+            (&[512], Some(W), None, (W, 1, false)),
+            (&[3, 10, 512], None, None, (WPlus, 3, false)),
+            (&[3, 1, 10, 512], None, None, (WPlus, 3, false)),
+            (&[1, 10, 512], Some(W), None, (WPlus, 1, false)),
+            (&[1, 1, 512], Some(W), None, (W, 1, false)),
+            // One face: said, unless the user or the name says so.
+            (&[10, 512], None, None, (WPlus, 1, true)),
+            (&[10, 512], Some(WPlus), None, (WPlus, 1, false)),
+            (&[10, 512], None, Some(WPlus), (WPlus, 1, false)),
+            (&[10, 512], None, Some(Z), (Z, 10, false)),
+            (&[10, 512], Some(Z), None, (Z, 10, false)),
+            (&[10, 512], None, Some(W), (W, 10, false)),
+        ] {
+            assert_eq!(of(&config, told, shape, asked), Ok(want), "{shape:?} {told:?} {asked:?}");
+        }
+        for (shape, asked) in [
+            (&[3, 12, 512][..], None),
+            (&[3, 10, 512], Some(Z)),
+            (&[3, 512], Some(WPlus)),
+            (&[3, 100], None),
+            (&[0, 512], None),
+            (&[], None),
+        ] {
+            assert!(of(&config, None, shape, asked).is_err(), "{shape:?}");
+        }
+        config.z_dim = 64;
+        assert_eq!(of(&config, None, &[3, 512], None), Ok((W, 3, false)));
+        assert_eq!(of(&config, None, &[10, 512], None), Ok((WPlus, 1, true)));
+    }
+
+    #[test]
+    fn the_end_of_a_files_name_tells_a_space() {
+        let told = ["z.npy", "W.npy", "a/faces_w_plus.pt", "view.npy", "fez.npy", "latents.npy"]
+            .map(|name| told_by_stem(Path::new(name)));
+        assert_eq!(told, [Some(Z), Some(W), Some(WPlus), None, None, None]);
+    }
 }

@@ -93,6 +93,16 @@ impl Choice<'_> {
                 "leave out `#`",
             )),
             _ if rows.size()[1] != config.style_dim => Ok(rows),
+            None => Err(Error::request(
+                format!(
+                    "`{file}` holds {count} rows, this generator has {} style inputs",
+                    config.num_styles()
+                ),
+                format!(
+                    "if each row is a direction of its own, choose one: `{file}#0=3`; else it belongs to another \
+                     generator"
+                ),
+            )),
             _ => Ok(rows.narrow(0, self.number(count)?, 1)),
         }
     }
@@ -121,7 +131,10 @@ impl Choice<'_> {
         let listed = keyed::list(names);
         let Some(key) = self.key else {
             return Err(Error::request(
-                format!("`{file}` holds {} directions, which one is not said: {listed}", names.len()),
+                format!(
+                    "`{file}` holds {} directions, which one is not said: {listed}",
+                    names.len()
+                ),
                 format!("choose one: `{file}#{}=3`", names.first().unwrap_or(&"NAME")),
             ));
         };

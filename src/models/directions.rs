@@ -117,17 +117,21 @@ fn boundaries(file: &Checkpoint) -> Result<Vec<(String, Tensor)>> {
     };
     let normal = |name: &str| NORMALS.iter().find(|(normal, _)| *normal == parts(name).1);
     let all = file.in_order();
-    let with_normal: BTreeSet<String> =
-        all.iter().filter(|(name, _)| normal(name).is_some()).map(|(name, _)| parts(name).0).collect();
+    let with_normal: BTreeSet<String> = all
+        .iter()
+        .filter(|(name, _)| normal(name).is_some())
+        .map(|(name, _)| parts(name).0)
+        .collect();
     let mut width = None;
-    let mut found: Vec<(String, Tensor)> = Vec::new();
+    let mut found = Vec::new();
     for (name, entry) in all {
         let (before, _) = parts(name);
         let normal = normal(name);
         if normal.is_none() && with_normal.contains(&before) {
             continue;
         }
-        let float = matches!(entry.kind(), Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double);
+        let float =
+            matches!(entry.kind(), Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double);
         let shape = match *entry.shape() {
             [width] => [1, width],
             [rows, width] => [rows, width],
@@ -137,14 +141,15 @@ fn boundaries(file: &Checkpoint) -> Result<Vec<(String, Tensor)>> {
         if !float || *width.get_or_insert(shape[1]) != shape[1] {
             return Ok(Vec::new());
         }
-        let mut tensor = vector(file, entry, &shape)?;
-        if let Some((_, true)) = normal {
-            tensor = unit(&tensor);
-        }
         let title = if normal.is_some() && !before.is_empty() { before } else { name.to_owned() };
-        found.push((title, tensor));
+        found.push((title, entry, shape, normal.is_some_and(|(_, unit)| *unit)));
     }
-    Ok(found)
+    // Nothing is read of a file that holds something else.
+    let read = found.into_iter().map(|(title, entry, shape, to_unit)| {
+        let rows = vector(file, entry, &shape)?;
+        Ok((title, if to_unit { unit(&rows) } else { rows }))
+    });
+    read.collect()
 }
 
 /// Each row with length 1; rows of zeros stay.

@@ -10,7 +10,9 @@ pub(crate) fn split(path: &Path) -> (PathBuf, Option<String>) {
     let Some(text) = path.to_str() else { return (path.into(), None) };
     let mut signs = text.char_indices().filter(|&(_, c)| c == '#').map(|(at, _)| at);
     match signs.find(|&at| Path::new(&text[..at]).is_file()) {
-        Some(at) => (text[..at].into(), Some(text[at + 1..].into()).filter(|k: &String| !k.is_empty())),
+        Some(at) => {
+            (text[..at].into(), Some(text[at + 1..].into()).filter(|k: &String| !k.is_empty()))
+        }
         None => (path.into(), None),
     }
 }

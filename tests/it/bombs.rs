@@ -292,7 +292,11 @@ fn bombs() -> Vec<Bomb> {
         ),
         (
             "a deflated bomb of settings",
-            inflating(&[nothing(), deflated("x/extra/nada.json", 100 << 20), deflated("x/version", 90)]),
+            inflating(&[
+                nothing(),
+                deflated("x/extra/nada.json", 100 << 20),
+                deflated("x/version", 90),
+            ]),
             "do not unpack",
         ),
         (

@@ -134,12 +134,16 @@ impl Spec {
         }
     }
 
-    fn open_file(&self, file: &str, generator: &Generator, printer: &Printer) -> Result<LinearEdit> {
+    fn open_file(
+        &self,
+        file: &str,
+        generator: &Generator,
+        printer: &Printer,
+    ) -> Result<LinearEdit> {
         let key = self.component.map(|number| number.to_string());
         let found = open_direction(Path::new(file), key.as_deref(), generator.config())?;
         found.notes.iter().for_each(|note| printer.info(&format!("{file}: {note}")));
-        let edit =
-            LinearEdit::new(found.name, found.direction, self.inputs.clone(), generator)?;
+        let edit = LinearEdit::new(found.name, found.direction, self.inputs.clone(), generator)?;
         if edit.moves_nothing() {
             printer.warn(&format!("`{}` is a direction of zeros: it moves nothing", edit.name));
         }
