@@ -1,6 +1,6 @@
 //! One direction of a file, for a generator: `FILE`, `FILE#3`, `FILE#NAME`.
 
-use super::directions::{Directions, open_directions};
+use super::directions::{Axes, Directions, open_directions};
 use super::keyed;
 use crate::edit::linear::Direction;
 use crate::error::{Error, Result};
@@ -42,14 +42,16 @@ pub fn open_direction(path: &Path, key: Option<&str>, config: &Config) -> Result
             }
         }
         Directions::Axes(tables) => {
-            let fits = |axes: &Tensor| axes.size()[1] == config.style_dim;
+            let fits = |table: &&Axes| table.axes.size()[1] == config.style_dim && !table.in_z;
             let first = tables[0].called;
-            let table = tables.iter().find(|table| fits(&table.axes)).unwrap_or(&tables[0]);
+            let table = tables.iter().find(fits).unwrap_or(&tables[0]);
             if table.called != first {
                 notes.push(format!(
                     "its `{first}` are directions in another space than w; `{}` fit w and are taken",
                     table.called
                 ));
+            } else if table.in_z {
+                notes.push(format!("its `{first}` seem to be directions in z, w is edited"));
             }
             let k = choice.number(table.axes.size()[0])?;
             Direction::Along(table.axes.narrow(0, k, 1))

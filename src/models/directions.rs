@@ -48,6 +48,8 @@ pub struct Axes {
     pub axes: Tensor,
     /// What the file calls them.
     pub called: &'static str,
+    /// Whether the mean of the codes that they were found in says that these were z.
+    pub in_z: bool,
 }
 
 /// How files of numbered directions call their tensors. All that are there are read, in this order.
@@ -55,16 +57,21 @@ struct Table {
     axes: &'static str,
     /// How far one step goes along each.
     spreads: Option<&'static str>,
+    /// The mean of the codes that they were found in.
+    mean: Option<&'static str>,
     /// One direction a column.
     columns: bool,
 }
 
+/// No mean of many z has a number beyond this one; that of w has some tenths.
+const MEAN_OF_Z: f64 = 0.01;
+
 const TABLES: &[Table] = &[
     // GANSpace: the directions in the space of its codes, and those in the space that was looked at.
-    Table { axes: "lat_comp", spreads: Some("lat_stdev"), columns: false },
-    Table { axes: "act_comp", spreads: Some("act_stdev"), columns: false },
+    Table { axes: "lat_comp", spreads: Some("lat_stdev"), mean: Some("lat_mean"), columns: false },
+    Table { axes: "act_comp", spreads: Some("act_stdev"), mean: None, columns: false },
     // rosinality's closed_form_factorization.py: the right singular vectors of the weights.
-    Table { axes: "eigvec", spreads: None, columns: true },
+    Table { axes: "eigvec", spreads: None, mean: None, columns: true },
 ];
 
 /// What the normal of a boundary is called where other numbers lie beside it (its bias as a rule, which moves nothing
@@ -182,7 +189,10 @@ fn axes(file: &Checkpoint, table: &Table) -> Result<Option<Axes>> {
         })?;
         axes *= vector(file, spreads, &[count, 1])?;
     }
-    Ok(Some(Axes { axes, called: table.axes }))
+    let mean = table.mean.and_then(|name| file.entries.get(name));
+    let mean = mean.map(|entry| vector(file, entry, &[entry.numel() as i64])).transpose()?;
+    let in_z = mean.is_some_and(|mean| mean.abs().max().double_value(&[]) < MEAN_OF_Z);
+    Ok(Some(Axes { axes, called: table.axes, in_z }))
 }
 
 fn ganspace(

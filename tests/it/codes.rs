@@ -177,6 +177,7 @@ fn directions_of_other_programs_are_added() {
         ("svm.npy", (unit * 2.0).expand([6, 16], false)),
         ("rows.npy#0", everywhere("boundary", 2.0)),
         ("ganspace_z.npz#1", everywhere("ganspace_z", 2.0)),
+        ("ganspace_zero_mean.npz#1", everywhere("ganspace_z", 2.0)),
     ] {
         assert_close(key, &change(key, 2.0), &want, 1e-6, 1e-6);
     }

@@ -69,6 +69,9 @@ np.save(out / "rows.npy", np.concatenate([boundary, draw(3, 16)]))
 wide = {"lat_comp": draw(5, 1, 24), "lat_mean": draw(1, 24), "lat_stdev": np.ones(5, np.float32)}
 act = {"act_comp": draw(5, 1, 16), "act_mean": draw(1, 16), "act_stdev": np.arange(1, 6, dtype=np.float32)}
 np.savez(out / "ganspace_z.npz", **wide, **act, var_ratio=np.ones(5, np.float32))
+# As wide as w: the mean tells that its codes were z.
+wide = {"lat_comp": draw(5, 1, 16), "lat_mean": draw(1, 16) * 1e-3, "lat_stdev": np.ones(5, np.float32)}
+np.savez_compressed(out / "ganspace_zero_mean.npz", **wide, **act)
 expected["ganspace_z"] = torch.tensor(act["act_comp"][1, 0] * act["act_stdev"][1])
 expected["boundary"], expected["layered"] = torch.tensor(boundary[0]), torch.tensor(layered)
 save_file(expected, out / "expected.safetensors")
