@@ -2,8 +2,8 @@
 //! `g_ema/style.1.weight`.
 //!
 //! Here is the short list of names that mean something (reference §2.1, §2.3): torch's tensor builders and storages,
-//! NumPy's arrays, dictionaries, `argparse.Namespace`, the modules of a TorchScript archive and those of NVIDIA's
-//! pickles (`modules.rs`). Everything else is described in `others` and left alone.
+//! NumPy's arrays, dictionaries, `argparse.Namespace`, scikit-learn's models, the modules of a TorchScript archive and
+//! those of NVIDIA's pickles (`modules.rs`). Everything else is described in `others` and left alone.
 
 use super::bytes::Bytes;
 use super::entry::Entry;
@@ -180,7 +180,8 @@ impl Walk<'_> {
             return Ok(());
         }
         let module = class.starts_with("__torch__.");
-        if (module || class == "argparse.Namespace")
+        let plain = class == "argparse.Namespace" || class.starts_with("sklearn.");
+        if (module || plain)
             && let Some(pairs) = object.state.and_then(|state| pickle.pairs(state))
         {
             let separator = if module && inside { '.' } else { '/' };

@@ -123,7 +123,12 @@ pub fn open_codes(path: &Path, kind: Option<LatentKind>, config: &Config) -> Res
     let (path, key) = keyed::split(path);
     let file = checkpoint::open(&path)?;
     let reader = Reader { path: &path, asked: kind, config };
-    let listed = file.in_order();
+    let mut listed = file.in_order();
+    // Losses, numbers of steps and the like lie beside codes.
+    let codes = |(_, entry): &Listed<'_>| is_float(entry) && !entry.shape().is_empty();
+    if listed.iter().any(codes) {
+        listed.retain(codes);
+    }
     match key {
         Some(key) => reader.part(&listed, &key),
         None => reader.read(&listed),

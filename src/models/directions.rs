@@ -134,18 +134,20 @@ fn boundaries(file: &Checkpoint) -> Result<Vec<(String, Tensor)>> {
     for (name, entry) in all {
         let (before, _) = parts(name);
         let normal = normal(name);
-        if normal.is_none() && with_normal.contains(&before) {
-            continue;
-        }
         let float =
             matches!(entry.kind(), Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double);
+        // Biases, accuracies, labels.
+        let beside = normal.is_none() && with_normal.contains(&before);
+        if beside || !float || entry.numel() <= 1 {
+            continue;
+        }
         let shape = match *entry.shape() {
             [width] => [1, width],
             [rows, width] => [rows, width],
             [1, rows, width] | [rows, 1, width] => [rows, width],
             _ => return Ok(Vec::new()),
         };
-        if !float || *width.get_or_insert(shape[1]) != shape[1] {
+        if *width.get_or_insert(shape[1]) != shape[1] {
             return Ok(Vec::new());
         }
         let title = if normal.is_some() && !before.is_empty() { before } else { name.to_owned() };

@@ -92,6 +92,7 @@ fn every_container_of_codes_is_read() {
     holds("tensors.pkl", WPlus, &[1, 0]);
     holds("protocol2.npy", WPlus, &[2, 0]);
     holds("e4e_latents.pt", WPlus, &[0, 1, 2]);
+    holds("company.pt", WPlus, &[0, 1, 2]);
     let file = checkpoint::open(golden_path("codes", "compressed.npz")).unwrap();
     assert_eq!((file.container, file.entries.len()), (Container::Npz, 1));
     assert!(file.others["name"].contains("<U5") && file.others["steps"].contains("<i8"));
@@ -174,7 +175,9 @@ fn directions_of_other_programs_are_added() {
         ("named_bias.pt#age", everywhere("boundary", 2.0)),
         ("named_bias.pt#pose", &expected["layered"] * 2.0),
         ("higan.npy", everywhere("boundary", 2.0)),
-        ("svm.npy", (unit * 2.0).expand([6, 16], false)),
+        ("svm.npy", (&unit * 2.0).expand([6, 16], false)),
+        ("svc.pkl", (&unit * 2.0).expand([6, 16], false)),
+        ("flat_bias.pt", everywhere("boundary", 2.0)),
         ("rows.npy#0", everywhere("boundary", 2.0)),
         ("ganspace_z.npz#1", everywhere("ganspace_z", 2.0)),
         ("ganspace_zero_mean.npz#1", everywhere("ganspace_z", 2.0)),

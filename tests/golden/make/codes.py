@@ -5,6 +5,8 @@ Directions are made from a seed; what an edit by them shall add lies in codes/ex
 """
 
 import pickle
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,15 @@ np.savez_compressed(out / "named.npz", age=boundary, pose=layered[None])
 np.save(out / "higan.npy", {"name": "age", "boundary": boundary, "bias": np.array([[bias]]), "meta_data": {"manipulate_layers": "2-4"}})
 np.save(out / "svm.npy", {"coef_": boundary * 3, "intercept_": np.array([bias])})
 torch.save({"age": {"boundary": torch.tensor(boundary), "intercept": torch.tensor(bias)}, "pose": {"boundary": torch.tensor(layered), "intercept": 0.5}}, out / "named_bias.pt")
+# As scikit-learn's LinearSVC is pickled, which need not be installed for this.
+svc = type("LinearSVC", (), {"__module__": "sklearn.svm._classes"})
+for name in ["sklearn", "sklearn.svm", "sklearn.svm._classes"]:
+    sys.modules[name] = types.SimpleNamespace(LinearSVC=svc)
+model = svc()
+model.coef_, model.intercept_, model.classes_ = boundary * 3, np.array([bias]), np.array([0, 1])
+(out / "svc.pkl").write_bytes(pickle.dumps(model))
+torch.save({"age": torch.tensor(boundary), "age_bias": torch.tensor([bias]), "accuracy": torch.tensor(0.9)}, out / "flat_bias.pt")
+torch.save({"codes_of_faces": torch.tensor(codes), "ids": torch.arange(3), "loss": torch.tensor(0.1)}, out / "company.pt")
 np.save(out / "zeros.npy", np.zeros((1, 16), np.float32))
 np.save(out / "rows.npy", np.concatenate([boundary, draw(3, 16)]))
 wide = {"lat_comp": draw(5, 1, 24), "lat_mean": draw(1, 24), "lat_stdev": np.ones(5, np.float32)}
