@@ -11,15 +11,20 @@ use token_table::TokenTable;
 
 mod channels;
 mod clip_traits;
+mod codes;
+mod direction_choice;
 mod directions;
 mod files;
 mod generator;
 mod inversion;
+mod keyed;
 mod mapper;
 mod token_table;
 
 pub use channels::{ChannelWitness, Channels, open_channels, open_original_channels};
-pub use directions::{Directions, open_directions};
+pub use codes::{LatentKind, StoredCodes, open_codes};
+pub use direction_choice::{StoredDirection, open_direction};
+pub use directions::{Axes, Directions, open_directions};
 pub use files::GeneratorFiles;
 pub use generator::{
     StoredGenerator, class_of, generator_config, generator_metadata, open_generator,

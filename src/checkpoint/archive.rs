@@ -15,6 +15,8 @@ use zip::{CompressionMethod, ZipArchive};
 #[derive(Clone)]
 pub(crate) struct Member {
     name: String,
+    /// Its number in the archive.
+    place: usize,
     /// As they stand in the archive.
     packed: Bytes,
     packing: Packing,
@@ -37,6 +39,11 @@ enum Packing {
 }
 
 impl Member {
+    /// Its number in the archive: members follow each other as they were written.
+    pub(crate) fn place(&self) -> usize {
+        self.place
+    }
+
     /// Bytes when unpacked.
     pub(crate) fn len(&self) -> usize {
         self.size
@@ -146,7 +153,8 @@ pub(crate) fn index(bytes: &Bytes) -> Result<BTreeMap<String, Member>> {
         // torch writes 0 where checksums are switched off.
         let crc32 = Some(file.crc32()).filter(|&crc| crc != 0);
         let allowance = allowance.clone();
-        let member = Member { name: name.clone(), packed, packing, size, crc32, allowance };
+        let member =
+            Member { name: name.clone(), place: i, packed, packing, size, crc32, allowance };
         // Names that differ in bytes only (an odd encoding) could meet here.
         if members.insert(name, member).is_some() {
             return Err(bytes.fault("the zip archive holds two members of one name"));

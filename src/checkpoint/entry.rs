@@ -115,6 +115,19 @@ impl Entry {
         Self::new(storage, kind, 0, shape, strides)
     }
 
+    /// As [`Entry::contiguous`], columns one after the other: Fortran's order.
+    pub(crate) fn fortran(
+        storage: Arc<Storage>,
+        kind: Kind,
+        shape: Vec<i64>,
+    ) -> std::result::Result<Self, String> {
+        let backwards: Vec<i64> = shape.iter().rev().copied().collect();
+        let mut strides =
+            row_major(&backwards).ok_or_else(|| format!("shape {shape:?} is impossible"))?;
+        strides.reverse();
+        Self::new(storage, kind, 0, shape, strides)
+    }
+
     /// Type of the elements, as stored.
     pub fn kind(&self) -> Kind {
         self.kind

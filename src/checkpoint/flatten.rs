@@ -2,11 +2,12 @@
 //! `g_ema/style.1.weight`.
 //!
 //! Here is the short list of names that mean something (reference §2.1, §2.3): torch's tensor builders and storages,
-//! NumPy's arrays, dictionaries, `argparse.Namespace`, the modules of a TorchScript archive and those of NVIDIA's
-//! pickles (`modules.rs`). Everything else is described in `others` and left alone.
+//! NumPy's arrays, dictionaries, `argparse.Namespace`, scikit-learn's models, the modules of a TorchScript archive and
+//! those of NVIDIA's pickles (`modules.rs`). Everything else is described in `others` and left alone.
 
 use super::bytes::Bytes;
 use super::entry::Entry;
+use super::ndarray::Objects;
 use super::pickle::{Id, Object, Pickle, Value};
 use super::storage::Storage;
 use super::storage_ref::{StorageRef, dtype_kind};
@@ -23,17 +24,19 @@ const ENCODER_TYPE: &str = "opts/encoder_type";
 /// Dictionaries inside dictionaries; optimiser states are 4 deep, TorchScript modules some 12.
 const MAX_DEPTH: usize = 64;
 /// Values looked at. A value that contains itself many times over stops here.
-const MAX_VISITS: usize = 250_000;
+pub(crate) const MAX_VISITS: usize = 250_000;
 /// Items of lists that are passed without being walked to: a long list may be passed many times over.
 const MAX_PASSED: usize = 20_000_000;
 /// Bytes of all names, descriptions and shapes together, for keys that are long and deep.
-const MAX_NAMES: usize = 32 << 20;
+pub(crate) const MAX_NAMES: usize = 32 << 20;
 
 /// Tensors and the rest of a pickle, by name.
 #[derive(Default)]
 pub(crate) struct Named {
     pub(crate) entries: BTreeMap<String, Entry>,
     pub(crate) others: BTreeMap<String, String>,
+    /// The names of the tensors as they follow each other in the file; empty where it does not say.
+    pub(crate) order: Vec<String>,
 }
 
 /// Walks the pickle from its root. `bytes` are those that it was read from, `storage` finds the memory of a reference.
@@ -112,27 +115,30 @@ impl Walk<'_> {
             let separator = if inside { '.' } else { '/' };
             return self.pairs(&name, pairs, depth, separator, inside);
         }
-        if let Value::Tuple(items) | Value::List(items) = pickle.get(id) {
-            self.passed = self.passed.saturating_add(items.len());
-        }
         match pickle.get(id) {
             Value::Object(object) => self.object(name, id, object, depth, inside),
-            Value::Tuple(items) | Value::List(items)
-                if items.iter().any(|&i| self.holds_more(i)) =>
-            {
-                let separator = if inside { '.' } else { '/' };
-                for (index, &item) in items.iter().enumerate() {
-                    self.value(
-                        join(&name, separator, &index.to_string()),
-                        item,
-                        depth + 1,
-                        inside,
-                    )?;
-                }
-                Ok(())
-            }
+            Value::Tuple(items) | Value::List(items) => self.list(name, id, items, depth, inside),
             _ => self.other(name, pickle.describe(id)),
         }
+    }
+
+    fn list(
+        &mut self,
+        name: String,
+        id: Id,
+        items: &[Id],
+        depth: usize,
+        inside: bool,
+    ) -> Result<()> {
+        self.passed = self.passed.saturating_add(items.len());
+        if !items.iter().any(|&i| self.holds_more(i)) {
+            return self.other(name, self.pickle.describe(id));
+        }
+        let separator = if inside { '.' } else { '/' };
+        for (index, &item) in items.iter().enumerate() {
+            self.value(join(&name, separator, &index.to_string()), item, depth + 1, inside)?;
+        }
+        Ok(())
     }
 
     fn check_visits(&self) -> Result<()> {
@@ -160,6 +166,12 @@ impl Walk<'_> {
             let built = self.tensor(object.args, class, 0);
             return self.built(name, built);
         }
+        if let Some(objects) = ndarray::objects(pickle, class, object) {
+            return match objects {
+                Objects::One(item) => self.value(name, item, depth + 1, inside),
+                Objects::Many(list, items) => self.list(name, list, items, depth, inside),
+            };
+        }
         // Single numbers are tensors where they are variables of a network; elsewhere they are settings.
         if (inside || !ndarray::is_scalar(class))
             && let Some(array) = ndarray::read(self.bytes, pickle, class, object, &mut self.arrays)
@@ -177,7 +189,8 @@ impl Walk<'_> {
             return Ok(());
         }
         let module = class.starts_with("__torch__.");
-        if (module || class == "argparse.Namespace")
+        let plain = class == "argparse.Namespace" || class.starts_with("sklearn.");
+        if (module || plain)
             && let Some(pairs) = object.state.and_then(|state| pickle.pairs(state))
         {
             let separator = if module && inside { '.' } else { '/' };
@@ -212,6 +225,7 @@ impl Walk<'_> {
                 if self.named.entries.insert(name.clone(), entry).is_some() {
                     return Err(self.twice(&name));
                 }
+                self.named.order.push(name);
                 Ok(())
             }
             Ok(Built::Odd(what)) => self.other(name, what),

@@ -22,6 +22,7 @@ mod modules;
 mod ndarray;
 mod network_pickle;
 mod npy;
+mod npz;
 mod pickle;
 mod pickle_writer;
 mod safetensors_file;
@@ -84,8 +85,11 @@ pub enum Container {
     NvidiaTensorFlow,
     /// A pickle of NumPy's arrays in lists or dictionaries; directions travel so.
     NumpyPickle,
-    /// `.npy`: one array, called `array` here. Latents travel so, networks do not.
+    /// `.npy`: one array, called `array` here, or pickled lists and dictionaries of them. Latents travel so, networks
+    /// do not.
     Npy,
+    /// `.npz`: NumPy's arrays by name.
+    Npz,
 }
 
 impl fmt::Display for Container {
@@ -100,6 +104,7 @@ impl fmt::Display for Container {
             Self::NvidiaTensorFlow => "network pickle (NVIDIA, TensorFlow)",
             Self::NumpyPickle => "pickle (NumPy arrays)",
             Self::Npy => "NumPy array",
+            Self::Npz => "NumPy archive",
         })
     }
 }
@@ -130,9 +135,22 @@ pub struct Checkpoint {
     pub entries: BTreeMap<String, Entry>,
     /// Everything that is no tensor, described in a few words: numbers and short texts are spelt out, texts in quotes.
     pub others: BTreeMap<String, String>,
+    /// The names of the tensors as they follow each other; empty where the file does not say.
+    order: Vec<String>,
 }
 
 impl Checkpoint {
+    /// The tensors as they follow each other in the file; where it does not say, by name, with numbers as numbers.
+    pub fn in_order(&self) -> Vec<(&str, &Entry)> {
+        if self.order.len() == self.entries.len() {
+            let each = self.order.iter().filter_map(|name| self.entries.get_key_value(name));
+            return each.map(|(name, entry)| (name.as_str(), entry)).collect();
+        }
+        let mut all: Vec<_> = self.entries.iter().map(|(name, e)| (name.as_str(), e)).collect();
+        all.sort_by_cached_key(|(name, _)| natural(name));
+        all
+    }
+
     /// Whether this is only what an adapted generator changed: no generator without its base.
     pub fn is_delta(&self) -> bool {
         self.metadata.get("format").is_some_and(|format| format == DELTA_FORMAT)
@@ -180,7 +198,9 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         Container::NvidiaTorch | Container::NvidiaTensorFlow | Container::NumpyPickle => {
             network_pickle::read(bytes)?
         }
-        Container::TorchZip | Container::TorchScript => torch_file::read_zip(bytes)?,
+        Container::TorchZip | Container::TorchScript | Container::Npz => {
+            torch_file::read_zip(bytes)?
+        }
     };
     let length = bytes.len() as u64;
     // Single views were limited one by one; this keeps many of them from adding up.
@@ -199,5 +219,22 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         whole: parts.whole,
         entries: parts.named.entries,
         others: parts.named.others,
+        order: parts.named.order,
     })
+}
+
+/// A key that sorts `img2` before `img10`: texts and numbers in turn.
+fn natural(name: &str) -> Vec<(String, usize, String)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let digit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, after) = rest.split_at(digit);
+        let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        let (number, after) = after.split_at(end);
+        let number = number.trim_start_matches('0');
+        parts.push((text.to_owned(), number.len(), number.to_owned()));
+        rest = after;
+    }
+    parts
 }

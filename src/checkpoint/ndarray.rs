@@ -17,6 +17,14 @@ pub(crate) enum Array {
     Odd(&'static str),
 }
 
+/// What an array of Python's objects holds.
+pub(crate) enum Objects<'a> {
+    /// Without a dimension: a value in the clothes of an array, as `numpy.save` writes a dictionary.
+    One(Id),
+    /// The list of its items, and these.
+    Many(Id, &'a [Id]),
+}
+
 /// The memory of arrays that were seen, by the value that holds their numbers and whether those are encoded: one value
 /// may stand in many arrays, and a text is copied or looked through to become memory.
 #[derive(Default)]
@@ -47,6 +55,32 @@ pub(crate) fn read(
     })
 }
 
+/// The items of an array of Python's objects; `None` for everything else.
+pub(crate) fn objects<'a>(pickle: &'a Pickle, class: &str, object: &Object) -> Option<Objects<'a>> {
+    if core(class) != Some("multiarray._reconstruct") {
+        return None;
+    }
+    let (shape, dtype, _, list) = parts(pickle.items(object.state?)?)?;
+    let Value::Object(kind) = pickle.get(dtype) else { return None };
+    let kind = pickle.items(kind.args).and_then(|args| pickle.text(*args.first()?))?;
+    let Value::List(items) = pickle.get(list) else { return None };
+    match (kind, pickle.items(shape)?, items.as_slice()) {
+        ("O8" | "O4" | "O" | "|O", [], &[item]) => Some(Objects::One(item)),
+        ("O8" | "O4" | "O" | "|O", [_, ..], items) => Some(Objects::Many(list, items)),
+        _ => None,
+    }
+}
+
+/// Shape, type of the elements, order and numbers in the state of an array.
+fn parts(state: &[Id]) -> Option<(Id, Id, Id, Id)> {
+    match *state {
+        [_, shape, dtype, fortran, data] | [shape, dtype, fortran, data] => {
+            Some((shape, dtype, fortran, data))
+        }
+        _ => None,
+    }
+}
+
 /// `numpy.core` was renamed to `numpy._core` in NumPy 2.
 fn core(class: &str) -> Option<&str> {
     class.strip_prefix("numpy.core.").or_else(|| class.strip_prefix("numpy._core."))
@@ -61,12 +95,8 @@ fn built(
 ) -> Result<Array, String> {
     let state =
         object.state.and_then(|state| pickle.items(state)).ok_or("an array without data")?;
-    let (shape, dtype, fortran, data) = match *state {
-        [_, shape, dtype, fortran, data] | [shape, dtype, fortran, data] => {
-            (shape, dtype, fortran, data)
-        }
-        _ => return Err(format!("an array with a state of {} parts", state.len())),
-    };
+    let (shape, dtype, fortran, data) =
+        parts(state).ok_or_else(|| format!("an array with a state of {} parts", state.len()))?;
     let fortran = match pickle.get(fortran) {
         Value::Bool(fortran) => *fortran,
         Value::Int(fortran) => *fortran != 0,
@@ -133,16 +163,9 @@ fn numbers(
     fortran: bool,
 ) -> Result<Array, String> {
     let held = memory.len();
-    let entry = if fortran {
-        let mut strides = Vec::with_capacity(shape.len());
-        let mut step = 1_i64;
-        for &size in &shape {
-            strides.push(step);
-            step = step.checked_mul(size.max(1)).ok_or("its shape is impossible")?;
-        }
-        Entry::new(memory, kind, 0, shape, strides)?
-    } else {
-        Entry::contiguous(memory, kind, shape)?
+    let entry = match fortran {
+        true => Entry::fortran(memory, kind, shape)?,
+        false => Entry::contiguous(memory, kind, shape)?,
     };
     if entry.byte_len() != held {
         return Err(format!(

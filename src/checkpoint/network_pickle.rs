@@ -39,7 +39,10 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
             "is a network pickle of ProGAN, which is not supported",
             "StyleGAN2 generators are: `.pkl` of NVIDIA, `.pt` of rosinality, `.safetensors`",
         ));
-    } else if names().any(|name| name.starts_with("numpy.") && name.contains("multiarray")) {
+    } else if names().any(|name| {
+        name.starts_with("numpy.") && name.contains("multiarray")
+            || name == "torch.storage._load_from_bytes"
+    }) {
         return arrays(bytes, &pickle);
     } else {
         return Err(Error::file_hint(
@@ -62,7 +65,7 @@ pub(crate) fn read(bytes: &Bytes) -> Result<Parts> {
     })
 }
 
-/// NumPy's arrays in lists and dictionaries, such as StyleCLIP's statistics.
+/// Arrays and tensors in lists and dictionaries, such as StyleCLIP's statistics.
 fn arrays(bytes: &Bytes, pickle: &Pickle) -> Result<Parts> {
     let named = flatten(bytes, pickle, &mut |reference| {
         Err(bytes.damaged(format!("storage `{}` is not in the file", reference.key)))

@@ -9,7 +9,7 @@ use super::storage::Storage;
 use super::storage_ref::StorageRef;
 use super::unpickle::{MAX_MEMORY, unpickle, unpickle_within};
 use super::write_torch::METADATA;
-use super::{Container, Parts};
+use super::{Container, Parts, npz};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const MAX_METADATA: usize = 1 << 20;
 /// Endings of files that may be checkpoints.
 const CHECKPOINTS: [&str; 8] = ["pt", "pth", "pkl", "ckpt", "safetensors", "bin", "tar", "zip"];
 /// Where macOS puts its own notes on the files of an archive.
-const MAC: &str = "__MACOSX/";
+pub(crate) const MAC: &str = "__MACOSX/";
 /// The member of an archive that holds everything but the numbers.
 const PICKLE: &str = "data.pkl";
 
@@ -47,9 +47,12 @@ pub(crate) fn legacy_start(bytes: &[u8]) -> Option<usize> {
     Some(bytes.len() - after.len())
 }
 
-/// Reads the zip container and TorchScript archives.
+/// Reads the zip container, TorchScript archives, and NumPy's.
 pub(crate) fn read_zip(bytes: &Bytes) -> Result<Parts> {
     let members = archive::index(bytes)?;
+    if npz::is_npz(&members) {
+        return npz::read(bytes, &members);
+    }
     let root = root(bytes, &members)?;
     let short = |name: &str| -> Result<Option<String>> {
         let member = members.get(&format!("{root}{name}")).filter(|member| member.len() < 100);
@@ -146,14 +149,9 @@ fn no_archive(bytes: &Bytes, members: &BTreeMap<String, Member>) -> Error {
             "then name the file that was in it",
         );
     }
-    let message = if members.keys().any(|name| name.ends_with(".npy")) {
-        "is a NumPy archive (`.npz`), which holds no network"
-    } else {
-        "is a zip archive that was not written by torch: it lacks a single `data.pkl`"
-    };
     Error::file_hint(
         bytes.path(),
-        message,
+        "is a zip archive that was not written by torch: it lacks a single `data.pkl`",
         "name the checkpoint itself; unpack it first if it was zipped",
     )
 }

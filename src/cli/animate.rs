@@ -40,7 +40,7 @@ pub(super) struct AnimateArgs {
     /// Generators to go through: shipped names, files, runs, BASE+DELTA [default: the generator that ships]
     #[arg(long, value_name = "RUN|FILE", num_args = 1.., help_heading = "Models")]
     domains: Vec<String>,
-    /// Codes to go through, from a file (.npy, .safetensors), such as `nada invert` writes
+    /// Codes to go through, from a file as `nada generate` reads them, such as `nada invert` writes
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "count", "seed"], help_heading = "Codes")]
     latents: Option<PathBuf>,
     /// Which images of `nada generate` to go through: 3,14,15
@@ -115,7 +115,7 @@ pub(super) fn run(args: &AnimateArgs, printer: &Printer) -> anyhow::Result<()> {
         let files = builtin::resolve_generator(name)?;
         generators.push(models::open_generator(files, Kind::Float, device)?.0);
     }
-    let codes = codes(args, &generators[0])?;
+    let codes = codes(args, &generators[0], printer)?;
     let morph = Morph::new(&generators)?;
     let path = Route {
         tiles: if args.side_by_side { codes.size()[0] } else { 1 },
@@ -259,10 +259,10 @@ fn between(codes: &Tensor, position: f64) -> Tensor {
 }
 
 /// W+ codes `[K, L, D]` to go through.
-fn codes(args: &AnimateArgs, generator: &Generator) -> Result<Tensor> {
+fn codes(args: &AnimateArgs, generator: &Generator, printer: &Printer) -> Result<Tensor> {
     let psi = truncation::or_usual(args.truncation, args.latents.is_some());
     if let Some(file) = &args.latents {
-        return latents::read(file, None, generator.config())?.w_plus(generator, psi);
+        return latents::read(file, None, generator.config(), printer)?.w_plus(generator, psi);
     }
     let drawn = |seed: u64, count: i64| Codes::Seeded { count, seed }.w_plus(generator, psi);
     if args.seeds.is_empty() {

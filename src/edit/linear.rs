@@ -111,6 +111,17 @@ impl LinearEdit {
         Self::new(name, direction, inputs, generator)
     }
 
+    /// Whether it is a direction of zeros in all style inputs that it applies to.
+    pub fn moves_nothing(&self) -> bool {
+        let (from, count) = (*self.inputs.start(), self.inputs.end() - self.inputs.start() + 1);
+        let numbers = match &self.direction {
+            Direction::Along(d) if d.size()[0] == 1 => d.shallow_clone(),
+            Direction::Along(d) => d.narrow(0, from, count),
+            Direction::Coordinate { component, .. } => component.shallow_clone(),
+        };
+        numbers.count_nonzero(None).int64_value(&[]) == 0
+    }
+
     /// Moves codes `[N, L, D]` by `strength`. A boundary or eigenvector is added; a component's coordinate is set.
     ///
     /// # Errors

@@ -455,3 +455,41 @@ fn bombs_cost_little_time_and_memory() {
 fn bombs_inside_networks_cost_little_time_and_memory() {
     all_are_harmless(network_bombs());
 }
+
+/// What NumPy's own files could be made to cost.
+fn numpy_bombs() -> Vec<Bomb> {
+    let npy = |shape: &str, pickle: &[u8]| {
+        let header = format!("{{'descr': '|O', 'fortran_order': False, 'shape': ({shape}), }}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        [&b"\x93NUMPY\x01\0"[..], &length, header.as_bytes(), b"\x80\x02", pickle, b"."].concat()
+    };
+    let boxed = |shape: &[Vec<u8>], items: &[u8]| {
+        let made = call("numpy.core.multiarray _reconstruct", &[b"N".to_vec()]);
+        let dtype = call("numpy dtype", &[text("O8")]);
+        let state = tuple(&[int(1), tuple(shape), dtype, b"\x89".to_vec(), items.to_vec()]);
+        [made, state, b"b".to_vec()].concat()
+    };
+    let boxes =
+        (0..100).fold(b"N".to_vec(), |inner, _| boxed(&[], &[&b"]"[..], &inner, b"a"].concat()));
+    let packed = deflate(&vec![0; 100 << 20]);
+    let sizes = (packed.len() as u32, 100 << 20);
+    let zeros = Member { method: 8, crc: 0, sizes, ..Member::new("w.npy", &packed) };
+    let small = npy("", &boxed(&[], b"](}e"));
+    let many: Vec<Member> = (0..100).map(|i| Member::new(&format!("{i}.npy"), &small)).collect();
+    vec![
+        (
+            "boxed arrays under a doubling list",
+            npy("2,", &doubled(&boxed(&[int(2)], b"](NNe"))),
+            "many times over",
+        ),
+        ("boxes in boxes", npy("", &boxes), "nested deeper"),
+        ("a deflated bomb of an array", archive(&[zeros], &End::default()), "would unpack"),
+        ("an archive of many pickles", archive(&many, &End::default()), "far too many values"),
+    ]
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn bombs_of_numpy_are_harmless() {
+    all_are_harmless(numpy_bombs());
+}

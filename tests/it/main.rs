@@ -10,6 +10,7 @@ mod cards;
 mod checkpoint;
 mod cli;
 mod clip;
+mod codes;
 mod command;
 mod common;
 mod compare;

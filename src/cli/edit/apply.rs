@@ -28,8 +28,9 @@ use tch::{Kind, Tensor};
   nada edit apply --edit sefa#1=3 --edit sefa#4=3 --domain runs/sketch --domain runs/zombie
   nada edit apply --edit \"text:photo:golden statue=5\" --edit sefa#0=3
 
-An edit is FILE[#COMPONENT][@FROM-TO]=STRENGTH, sefa#K[@FROM-TO]=STRENGTH or text:NEUTRAL:TARGET[#CHANNELS]=STRENGTH.
-FILE is a boundary of InterFaceGAN or the components of GANSpace; FROM-TO are style inputs. A strength A..B sweeps.
+An edit is FILE[#NUMBER|#NAME][@FROM-TO]=STRENGTH, sefa#K[@FROM-TO]=STRENGTH or text:NEUTRAL:TARGET[#CHANNELS]=STRENGTH.
+FILE (.npy, .npz, .pt, .pkl, .safetensors) is a boundary of InterFaceGAN or several by name, the components of GANSpace
+or the factors of rosinality; FROM-TO are style inputs. A strength A..B sweeps.
 Boundaries and eigenvectors are added to the code, a component's coordinate is set to so many deviations. Phrases need
 the channels that `nada edit prepare` measures; their strength is α of `nada edit direction`.")]
 pub(super) struct ApplyArgs {

@@ -49,7 +49,7 @@ impl GeneratorArgs {
 pub(super) struct CodesArgs {
     #[command(flatten)]
     own: GeneratorArgs,
-    /// Codes from a file (.npy, .safetensors), such as those of an inverted photo, instead of random ones
+    /// Codes from a file, as `nada generate` reads them, such as those of an inverted photo, instead of random ones
     #[arg(long, value_name = "FILE", conflicts_with = "count", help_heading = "Images")]
     latents: Option<PathBuf>,
     /// What the codes are; by default told by their shape
@@ -87,7 +87,7 @@ impl CodesArgs {
         let (generator, origin) = self.own.open(printer)?;
         let (codes, about) = match &self.latents {
             Some(file) => (
-                latents::read(file, self.latent_kind, generator.config())?,
+                latents::read(file, self.latent_kind, generator.config(), printer)?,
                 file.display().to_string(),
             ),
             None => {

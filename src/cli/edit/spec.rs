@@ -1,17 +1,17 @@
-//! `FILE#K@4-8=-3..3`, `text:face:old face=4`: an edit as it is typed.
+//! `FILE#K@4-8=-3..3`, `FILE#NAME=3`, `text:face:old face=4`: an edit as it is typed.
 
 use super::super::printer::Printer;
 use super::phrases::{Phrases, USUAL_KEEP, beta_of};
 use crate::edit::channels::GlobalDirection;
-use crate::edit::linear::{Direction, LinearEdit};
+use crate::edit::linear::LinearEdit;
 use crate::error::{Error, Result};
-use crate::models::{Directions, open_directions};
+use crate::models::open_direction;
 use crate::stylegan2::Generator;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// How an edit is written, for messages.
-const FORM: &str = "an edit is FILE[#COMPONENT][@FROM-TO]=STRENGTH, sefa#K[@FROM-TO]=STRENGTH or text:NEUTRAL:TARGET[#CHANNELS]=STRENGTH, with a strength such as 3 or -3..3";
+const FORM: &str = "an edit is FILE[#NUMBER|#NAME][@FROM-TO]=STRENGTH, sefa#K[@FROM-TO]=STRENGTH or text:NEUTRAL:TARGET[#CHANNELS]=STRENGTH, with a strength such as 3 or -3..3";
 
 /// What two phrases begin with.
 const TEXT: &str = "text:";
@@ -30,7 +30,7 @@ pub(super) enum Strength {
 pub(super) enum What {
     /// An eigenvector of the weights.
     Sefa,
-    /// A direction that somebody found.
+    /// A direction that somebody found; a name behind `#` is part of it until the file is looked for.
     File(String),
     /// From one phrase to another.
     Text { neutral: String, target: String },
@@ -111,8 +111,7 @@ impl Spec {
     /// Opens what it names, for a generator. `phrases` are needed by edits by text.
     ///
     /// # Errors
-    /// As [`open_directions`], [`LinearEdit::new`] and [`Phrases::direction`]; [`Error::Request`] for a component that is
-    /// not there or not said, and for files that hold something else.
+    /// As [`open_direction`], [`LinearEdit::new`] and [`Phrases::direction`].
     pub(super) fn open(
         &self,
         generator: &Generator,
@@ -124,7 +123,7 @@ impl Spec {
                 let component = self.component.unwrap_or(0);
                 LinearEdit::sefa(component, self.inputs.clone(), generator).map(Edit::Linear)
             }
-            What::File(file) => self.open_file(file, generator).map(Edit::Linear),
+            What::File(file) => self.open_file(file, generator, printer).map(Edit::Linear),
             What::Text { neutral, target } => {
                 let phrases = phrases.expect("they are opened when an edit is by text");
                 let relevance = phrases.relevance(neutral, target, printer)?;
@@ -135,51 +134,20 @@ impl Spec {
         }
     }
 
-    fn open_file(&self, file: &str, generator: &Generator) -> Result<LinearEdit> {
-        let path = Path::new(file);
-        let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let numbered = |count: i64| match self.component {
-            Some(k) if k < count => Ok(k),
-            Some(k) => Err(Error::request(
-                format!("`{file}` has no component {k}"),
-                format!("its components are 0 to {}", count - 1),
-            )),
-            None => Err(Error::request(
-                format!("`{file}` holds {count} components, which one is not said"),
-                format!("choose one: `{file}#0=3`"),
-            )),
-        };
-        let (name, direction) = match open_directions(path)? {
-            Directions::Boundary(d) => {
-                if let Some(k) = self.component {
-                    return Err(Error::request(
-                        format!("`{file}` is one boundary, it has no component {k}"),
-                        "leave out `#`",
-                    ));
-                }
-                (stem, Direction::Along(d))
-            }
-            Directions::Components { mean, components, deviations } => {
-                let k = numbered(components.size()[0])?;
-                let component = components.get(k);
-                let length = component.norm();
-                (
-                    format!("{stem}#{k}"),
-                    Direction::Coordinate {
-                        mean,
-                        component: component / length,
-                        deviation: deviations.double_value(&[k]),
-                    },
-                )
-            }
-            Directions::Responses(_) | Directions::Statistics { .. } => {
-                return Err(Error::request(
-                    format!("`{file}` is one of StyleCLIP's tables, no direction"),
-                    "give both to `nada edit direction --responses fs3.npy --statistics S_mean_std`",
-                ));
-            }
-        };
-        LinearEdit::new(name, direction, self.inputs.clone(), generator)
+    fn open_file(
+        &self,
+        file: &str,
+        generator: &Generator,
+        printer: &Printer,
+    ) -> Result<LinearEdit> {
+        let key = self.component.map(|number| number.to_string());
+        let found = open_direction(Path::new(file), key.as_deref(), generator.config())?;
+        found.notes.iter().for_each(|note| printer.info(&format!("{file}: {note}")));
+        let edit = LinearEdit::new(found.name, found.direction, self.inputs.clone(), generator)?;
+        if edit.moves_nothing() {
+            printer.warn(&format!("`{}` is a direction of zeros: it moves nothing", edit.name));
+        }
+        Ok(edit)
     }
 }
 

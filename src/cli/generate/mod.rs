@@ -43,15 +43,16 @@ pub(super) struct GenerateArgs {
     /// Which class a conditional generator shall draw
     #[arg(long, value_name = "N", help_heading = "Models")]
     class: Option<u32>,
-    /// Codes from a file (.npy, .safetensors) instead of random ones
+    /// Codes from a file (.npy, .npz, .pt, .pkl, .safetensors) instead of random ones
     ///
-    /// One tensor of floating point numbers, or one called `latents`, `z`, `w` or `w_plus`.
+    /// One tensor of floating point numbers, one called `latents`, `z`, `w` or `w_plus`, or the results of NVIDIA's and
+    /// rosinality's projectors, of ReStyle, pSp and e4e. FILE#PHOTO is one of several photos, FILE#3 one of many codes.
     #[arg(long, value_name = "FILE", conflicts_with = "count", help_heading = "Images")]
     latents: Option<PathBuf>,
     /// What the codes are; by default told by their shape
     ///
-    /// By shape: [N, L, D] is w+, [N, D] is z (or w, if the tensor is called so or z has another width). With w+, [L, D]
-    /// is one image.
+    /// By shape: [N, L, D] is w+, [L, D] is one image in w+, other [N, D] are z (or w, if the tensor or the file is called
+    /// so, or z has another width).
     #[arg(long, value_name = "KIND", requires = "latents", help_heading = "Images")]
     latent_kind: Option<LatentKind>,
     #[command(flatten)]
@@ -111,7 +112,7 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
     let class = args.class.map(i64::from);
     let (generator, origin) = models::open_generator_of_class(files, class, Kind::Float, device)?;
     let codes = match &args.latents {
-        Some(file) => latents::read(file, args.latent_kind, generator.config())?,
+        Some(file) => latents::read(file, args.latent_kind, generator.config(), printer)?,
         None => Codes::Seeded { count: args.count.unwrap_or(16), seed: args.seed },
     };
     let twin = args

@@ -123,7 +123,8 @@ impl Inverter {
         };
         let start = match &args.start {
             Some(file) => {
-                Some(latents::read(file, None, generator.config())?.w_plus(&generator, 1.0)?)
+                let codes = latents::read(file, None, generator.config(), printer)?;
+                Some(codes.w_plus(&generator, 1.0)?)
             }
             None => None,
         };
