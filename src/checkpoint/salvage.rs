@@ -53,6 +53,7 @@ pub fn salvage(path: impl AsRef<Path>) -> Option<Salvage> {
             whole: count(named.entries.len(), "tensor"),
             entries: named.entries,
             others: named.others,
+            chosen: None,
         },
     })
 }
