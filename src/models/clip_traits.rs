@@ -54,8 +54,8 @@ pub(super) fn find(file: &Checkpoint, config: &Config) -> Result<(Traits, Option
             false => Activation::Gelu,
         };
         let note = format!(
-            "`{name}` comes from open_clip's training and does not say its activation: {} is used, by the name of the \
-             run, {run}; an `{OPEN_CLIP}` beside it decides",
+            "`{name}` comes from open_clip's training and does not say its activation: {} is used, as open_clip does \
+             unless a model is named `…-quickgelu` (the run is called {run}); an `{OPEN_CLIP}` beside it decides",
             activation.shown()
         );
         return Ok((known.or(with(activation)), Some(note)));

@@ -321,7 +321,15 @@ fn translated(
 }
 
 fn mismatch(checkpoint: &Checkpoint, wanted: &Network, hint: &str) -> Error {
-    let contents = recognise(checkpoint);
+    let mut contents = recognise(checkpoint);
+    // Of strangers one says enough: the one that was meant.
+    let strange = |part: &&Part| matches!(part.network, Network::Unknown(_));
+    let generator = |part: &&Part| strange(part) && part.network.to_string().contains("generator");
+    let meant = contents.parts.iter().find(generator).filter(|_| *wanted == Network::Generator);
+    let only = contents.parts.first().filter(|_| contents.parts.iter().all(|p| strange(&p)));
+    if let Some(part) = meant.or(only).cloned() {
+        contents.parts = vec![part];
+    }
     Error::file_hint(&checkpoint.path, format!("holds {contents}, expected {wanted}"), hint)
 }
 

@@ -62,14 +62,18 @@ pub(super) fn find(checkpoint: &Checkpoint) -> Vec<Place<'_>> {
             found.push(Place { prefix, network, complete, group });
         }
     }
-    // What is not ours owns the pieces in it that are no whole networks.
+    // What is not ours owns the pieces in it that are no whole networks; beside a whole network a piece is none.
     let strangers: Vec<&str> = found
         .iter()
         .filter(|p| matches!(p.network, Network::Unknown(_)))
         .map(|p| p.prefix)
         .collect();
     let inside = |prefix: &str| strangers.iter().any(|&o| o != prefix && prefix.starts_with(o));
-    found.retain(|place| place.complete || !inside(place.prefix));
+    let whole: Vec<Network> =
+        found.iter().filter(|place| place.complete).map(|place| place.network.clone()).collect();
+    found.retain(|place| {
+        place.complete || !(inside(place.prefix) || whole.contains(&place.network))
+    });
     let prefixes: Vec<&str> = found.iter().map(|place| place.prefix).collect();
     for place in &mut found {
         let inner = prefixes.iter().filter_map(|inner| inner.strip_prefix(place.prefix));

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 /// Words by which smoothed weights are known.
 const SMOOTHED: [&str; 6] = ["ema", "shadow", "running", "averaged", "swa", "polyak"];
 
-/// Names that tell one network from its twin no more than no name does.
-const NEUTRAL: [&str; 39] = [
+/// Words that tell one network from its twin no more than no word does.
+const NEUTRAL: [&str; 33] = [
     "",
     "g",
     "gs",
@@ -16,45 +16,36 @@ const NEUTRAL: [&str; 39] = [
     "gen",
     "generator",
     "netg",
-    "net_g",
     "model",
     "models",
     "module",
-    "orig_mod",
-    "state_dict",
+    "orig",
+    "mod",
+    "state",
+    "dict",
     "params",
     "param",
     "net",
     "network",
     "networks",
     "weights",
-    "state",
     "checkpoint",
     "online",
-    "online_model",
     "student",
+    "train",
     "encoder",
-    "nete",
-    "e",
     "enc",
+    "e",
     "mapper",
-    "m",
     "clip",
     "d",
-    "dis",
     "disc",
     "discriminator",
     "netd",
-    "net_d",
-    "train",
-    "g_model",
 ];
 
-/// Leaves out the twins of smoothed weights, and pieces beside whole networks.
+/// Leaves out the twins of smoothed weights.
 pub(super) fn without_twins(mut places: Vec<Place<'_>>) -> Vec<Place<'_>> {
-    if places.iter().any(|place| place.complete) {
-        places.retain(|place| place.complete);
-    }
     let smoothed: BTreeSet<String> =
         places.iter().filter(|p| is_smoothed(p.name())).map(|p| plain(p.name())).collect();
     places.retain(|p| is_smoothed(p.name()) || !smoothed.contains(&plain(p.name())));
@@ -78,16 +69,12 @@ fn is_smoothed(name: &str) -> bool {
 
 /// A name without what tells smoothed weights from others, and without what tells nothing.
 fn plain(name: &str) -> String {
-    let component = |component: &str| {
+    let rest = components(name).map(|component| {
         let rest = component.trim_start_matches("EMA").trim_end_matches("EMA");
-        let rest = rest.trim_end_matches("Ema");
-        let kept: Vec<String> = words(rest)
-            .filter(|word| !word.is_empty() && !SMOOTHED.contains(&word.as_str()))
-            .collect();
-        kept.join("_")
-    };
-    let kept: Vec<String> =
-        components(name).map(component).filter(|c| !NEUTRAL.contains(&c.as_str())).collect();
+        rest.trim_end_matches("Ema")
+    });
+    let nothing = |word: &String| [&SMOOTHED[..], &NEUTRAL].concat().contains(&word.as_str());
+    let kept: Vec<String> = rest.flat_map(words).filter(|word| !nothing(word)).collect();
     kept.join(".")
 }
 
