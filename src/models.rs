@@ -1,6 +1,6 @@
 //! Files → models: the one place where the readers of [`crate::checkpoint`] and the networks meet.
 
-use crate::checkpoint::{self, Named, Report};
+use crate::checkpoint::{self, Checkpoint, Named, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
 use crate::torch::{ShapeMap, TensorMap, catch};
@@ -118,12 +118,7 @@ impl ClipFile {
         let file = checkpoint::open(path)?;
         let mut named = checkpoint::clip(&file)?;
         let table = TokenTable::find(&named)?;
-        let (traits, note) = clip_traits::find(&file)?;
-        // Wherever they were stated: a copy of the file says them itself.
-        named.metadata.extend(traits.metadata());
-        let config = clip::Config::infer(&clip_shapes(&named)?)
-            .and_then(|config| config.with_traits(traits))
-            .map_err(|e| in_file(e, path))?;
+        let (config, note) = clip_config(&file, &mut named)?;
         named.entries.retain(|name, _| !TokenTable::NAMES.contains(&name.as_str()));
         let tokens = config.text.vocab;
         if (tokens as usize) < clip::tokenizer::VOCABULARY {
@@ -143,6 +138,19 @@ impl ClipFile {
         }
         Ok(Self { named, config, table, needed, optional, what, note })
     }
+}
+
+/// What a CLIP is, by the shapes of its tensors and by what was stated about it, which its metadata say then, too: a
+/// copy of the file says it itself. With what was taken for granted, if anything was.
+///
+/// # Errors
+/// As [`open_clip`].
+pub fn clip_config(file: &Checkpoint, named: &mut Named) -> Result<(clip::Config, Option<String>)> {
+    let inside = |error| in_file(error, &file.path);
+    let config = clip::Config::infer(&clip_shapes(named)?).map_err(inside)?;
+    let (traits, note) = clip_traits::find(file, &config)?;
+    named.metadata.extend(traits.metadata());
+    Ok((config.with_traits(traits).map_err(inside)?, note))
 }
 
 /// The words and phrases that a CLIP's file says it was trained on, see [`clip::vocabulary`]; no tensor is read.

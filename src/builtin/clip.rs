@@ -4,16 +4,20 @@ use super::{
     can_be_fetched, checkpoints_dir, did_you_mean, fetched_file, models_in, names_of, quoted,
     shipped_hint,
 };
+use crate::checkpoint::Address;
 use crate::error::{Error, Result};
 use crate::fetch;
 use std::path::{Path, PathBuf};
 
 /// Names of a CLIP's weights in the folders of Hugging Face's hub; the safe formats first.
-const PUBLISHED_CLIP: [&str; 5] = [
+const PUBLISHED_CLIP: [&str; 8] = [
     "model.safetensors",
+    "model.safetensors.index.json",
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
+    "open_clip_model.safetensors.index.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
 ];
 
@@ -31,14 +35,16 @@ const OPENAI_CLIP: [(&str, &str, Option<&str>); 9] = [
 ];
 
 /// The file of a CLIP model: a shipped name (`./NAME` means a file of that name), a file, or one of OpenAI's names
-/// (`ViT-B/32`, `RN50` …) or that of `nada fetch`, whose file lies in the models folder, see [`super::models_dir`].
+/// (`ViT-B/32`, `RN50` …) or that of `nada fetch`, whose file lies in the models folder, see [`super::models_dir`]. Each may have a `#KEY` behind it.
 ///
 /// # Errors
 /// [`Error::Request`]: for one of OpenAI's models that is not there, with the paths that were tried and where the file
 /// comes from; for anything else, with the names that there are.
 pub fn resolve_clip(name_or_path: &str, models_dir: Option<&Path>) -> Result<PathBuf> {
     let models = super::models_dir(models_dir);
-    resolve_clip_in(name_or_path, models.as_deref(), checkpoints_dir().as_deref())
+    let (asked, key) = Address::of_name(name_or_path);
+    let file = resolve_clip_in(asked, models.as_deref(), checkpoints_dir().as_deref())?;
+    Ok(Address::joined(file, key))
 }
 
 pub(super) fn resolve_clip_in(

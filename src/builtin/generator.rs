@@ -4,6 +4,7 @@ use super::{
     can_be_fetched, checkpoints_dir, did_you_mean, fetched_file, models_dir, models_in, names_of,
     shipped_hint,
 };
+use crate::checkpoint::{Address, address};
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::models::GeneratorFiles;
@@ -21,7 +22,7 @@ pub(super) struct Folders<'a> {
 
 /// The files of a generator: a shipped name (`./NAME` means a file of that name), a file, the folder of a finished
 /// run, the name of what `nada fetch` brought, or `BASE+DELTA`, where BASE is any of these and DELTA the delta file of a run, or its folder. A file whose own
-/// name has a plus is that file.
+/// name has a plus is that file. One of several networks in a file is named as `FILE#KEY`.
 ///
 /// # Errors
 /// [`Error::Request`] for a name or file that does not exist (with the shipped names), for a folder that is no run, and
@@ -46,12 +47,12 @@ pub fn resolve_recorded(recorded: &Path, asked: &str) -> Result<GeneratorFiles> 
 /// # Errors
 /// [`Error::Request`] as [`resolve_generator`].
 pub fn anchored_generator(asked: &str) -> Result<String> {
-    let absolute = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let absolute = |path: &Path| address::canonical(path).unwrap_or_else(|_| path.to_path_buf());
     let parts = split(
         asked,
         Folders { shipped: checkpoints_dir().as_deref(), models: models_dir(None).as_deref() },
     )?;
-    let base = match shipped(parts.base, checkpoints_dir().as_deref()) {
+    let base = match shipped(Address::of_name(parts.base).0, checkpoints_dir().as_deref()) {
         Some(_) => parts.base.to_owned(),
         None => absolute(Path::new(parts.base)).display().to_string(),
     };
@@ -86,7 +87,8 @@ fn split<'a>(asked: &'a str, folders: Folders<'_>) -> Result<Parts<'a>> {
     }
     // File names may have pluses, too: from the right, the first one with something behind it.
     let pluses = || asked.rmatch_indices('+').map(|(at, _)| (&asked[..at], &asked[at + 1..]));
-    let found = pluses().find(|(base, delta)| !base.is_empty() && Path::new(delta).exists());
+    let found =
+        pluses().find(|(base, delta)| !base.is_empty() && address::exists(Path::new(delta)));
     if let Some((base, delta)) = found {
         let mut parts = split(base, folders)?;
         parts.deltas.push(delta_file(Path::new(delta))?);
@@ -121,6 +123,11 @@ fn shipped(asked: &str, folder: Option<&Path>) -> Option<PathBuf> {
 
 /// The file of a generator that is whole by itself.
 fn whole(asked: &str, folders: Folders<'_>) -> Result<PathBuf> {
+    let (asked, key) = Address::of_name(asked);
+    Ok(Address::joined(whole_file(asked, folders)?, key))
+}
+
+fn whole_file(asked: &str, folders: Folders<'_>) -> Result<PathBuf> {
     if let Some(path) = shipped(asked, folders.shipped) {
         return Ok(path);
     }

@@ -4,16 +4,22 @@ use super::{
     DETECTOR, can_be_fetched, checkpoints_dir, did_you_mean, fetched_file, models_dir, models_in,
     names_of, shipped_hint,
 };
+use crate::checkpoint::Address;
 use crate::error::{Error, Result};
 use crate::fetch;
 use std::path::{Path, PathBuf};
 
 /// The file of an encoder: a shipped name (`./NAME` means a file of that name), a file, or the name of what `nada fetch`
-/// brought.
+/// brought; each may have a `#KEY` behind it.
 ///
 /// # Errors
 /// [`Error::Request`] for a name or file that does not exist, with the shipped names.
 pub fn resolve_encoder(asked: &str) -> Result<PathBuf> {
+    let (asked, key) = Address::of_name(asked);
+    Ok(Address::joined(encoder_file(asked)?, key))
+}
+
+fn encoder_file(asked: &str) -> Result<PathBuf> {
     let folder = checkpoints_dir();
     let shipped = models_in(folder.as_deref());
     let of_kind = |kind| shipped.iter().find(|m| m.kind == kind && m.name == asked);

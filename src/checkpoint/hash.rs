@@ -1,16 +1,31 @@
 //! Fingerprints of files, for manifests and deltas.
 
+use super::address::{Address, plain_key};
+use super::shards::Index;
 use crate::error::{IoContext, Result};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
 
-/// The SHA-256 of a file, as 64 lower-case hexadecimal digits. Reads it piece by piece.
+/// The SHA-256 of a file, as 64 lower-case hexadecimal digits. That of `FILE#KEY` is another one for each key, and that
+/// of a checkpoint in several files covers them all.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when it cannot be read.
 pub fn sha256(path: impl AsRef<Path>) -> Result<String> {
-    let path = path.as_ref();
+    let Address { file, key } = Address::of(path.as_ref());
+    let whole = match Index::find(&file)? {
+        Some(index) => index.sha256()?,
+        None => of_file(&file)?,
+    };
+    Ok(match key {
+        Some(key) => sha256_of(format!("{whole}#{}", plain_key(&key))),
+        None => whole,
+    })
+}
+
+/// That of one file. Reads it piece by piece.
+pub(super) fn of_file(path: &Path) -> Result<String> {
     let mut file = std::fs::File::open(path).while_doing("read", path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

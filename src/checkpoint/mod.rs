@@ -10,6 +10,7 @@
 //!
 //! Names of nested dictionaries are joined by `/`, dots inside keys stay: `g_ema/style.1.weight`, `latent_avg`.
 
+pub mod address;
 mod archive;
 mod bytes;
 mod delta;
@@ -27,6 +28,7 @@ mod pickle;
 mod pickle_writer;
 mod safetensors_file;
 mod salvage;
+mod shards;
 mod sniff;
 mod storage;
 mod storage_ref;
@@ -36,8 +38,9 @@ mod unpickle;
 mod write;
 mod write_torch;
 
+pub use address::Address;
 pub use delta::{DELTA_FORMAT, apply_delta, delta};
-pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, recognise};
+pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, mapper, recognise};
 pub use entry::Entry;
 pub use fill::{Report, check, fill};
 pub use hash::{sha256, sha256_of};
@@ -50,6 +53,7 @@ pub use write_torch::{Item, save_torch};
 
 use crate::error::{Error, IoContext, Result};
 use bytes::Bytes;
+use shards::Index;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -137,6 +141,19 @@ pub struct Checkpoint {
     pub others: BTreeMap<String, String>,
     /// The names of the tensors as they follow each other; empty where the file does not say.
     order: Vec<String>,
+    /// What of it was asked for, as `FILE#KEY`; the names above are those behind the key then.
+    pub chosen: Option<Chosen>,
+}
+
+/// The part of a file that was asked for, and what the rest says about it.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// Its key, with what parts it from the names below; empty for the top level.
+    pub key: String,
+    /// Tensors beside and above it that may be the mean latent that belongs to it, by their full names.
+    pub(crate) averages: BTreeMap<String, Entry>,
+    /// All that is no tensor, by full names.
+    pub(crate) others: BTreeMap<String, String>,
 }
 
 impl Checkpoint {
@@ -157,16 +174,38 @@ impl Checkpoint {
     }
 }
 
-/// Opens a checkpoint of any container that is known, told by its content.
+/// Opens a checkpoint of any container that is known, told by its content: a file, one network in it (`FILE#KEY`), or
+/// one of several files with an index beside them, which then are one checkpoint.
 ///
 /// Only the table is read. A file with no tensors opens, so that it can be inspected; what is wanted of it is
 /// checked by [`generator`], [`clip()`] and [`fill()`].
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read; [`Error::File`] with what was found when it is a folder, empty, cut off,
-/// of a kind that is not supported, or inconsistent.
+/// of a kind that is not supported, or inconsistent; [`Error::Request`] for a key that is not in it.
 pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
+    let Address { file, key } = Address::of(path);
+    let checkpoint = open_whole(&file)?;
+    let Some(key) = key else { return Ok(checkpoint) };
+    let mut part = dialect::narrowed(checkpoint, &key)?;
+    part.path = path.to_path_buf();
+    Ok(part)
+}
+
+/// Every file that a path stands for: several where an index lists them.
+///
+/// # Errors
+/// [`Error::File`] for an index that cannot be used.
+pub fn files(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let file = Address::of(path.as_ref()).file;
+    Ok(match Index::find(&file)? {
+        Some(index) => [vec![index.path.clone()], index.files()].concat(),
+        None => vec![file],
+    })
+}
+
+fn open_whole(path: &Path) -> Result<Checkpoint> {
     let about = std::fs::metadata(path).while_doing("read", path)?;
     if about.is_dir() {
         return Err(Error::file_hint(
@@ -177,6 +216,9 @@ pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
     }
     if !about.is_file() {
         return Err(Error::file(path, "is not a regular file, a checkpoint file is expected"));
+    }
+    if let Some(index) = Index::find(path)? {
+        return index.open();
     }
     read(&Bytes::map(path)?)
 }
@@ -220,6 +262,7 @@ fn read(bytes: &Bytes) -> Result<Checkpoint> {
         entries: parts.named.entries,
         others: parts.named.others,
         order: parts.named.order,
+        chosen: None,
     })
 }
 

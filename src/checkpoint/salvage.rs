@@ -54,6 +54,7 @@ pub fn salvage(path: impl AsRef<Path>) -> Option<Salvage> {
             entries: named.entries,
             others: named.others,
             order: named.order,
+            chosen: None,
         },
     })
 }

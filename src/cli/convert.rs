@@ -3,7 +3,7 @@
 use super::outputs;
 use super::printer::Printer;
 use crate::builtin;
-use crate::checkpoint::{self, Item, Network, save_safetensors, save_torch};
+use crate::checkpoint::{self, Address, Item, Network, save_safetensors, save_torch};
 use crate::error::{Error, Result};
 use crate::export::rosinality;
 use crate::fetch;
@@ -119,11 +119,12 @@ fn packing_of(path: &Path) -> Result<Packing> {
 
 /// Refuses to write over what is read: the file is still needed when its successor is checked.
 pub(super) fn not_itself<'a>(
-    mut inputs: impl Iterator<Item = &'a PathBuf>,
+    inputs: impl Iterator<Item = &'a PathBuf>,
     output: &Path,
 ) -> Result<()> {
     let Ok(real) = output.canonicalize() else { return Ok(()) };
-    match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == real)) {
+    let files: Vec<PathBuf> = inputs.map(checkpoint::files).collect::<Result<Vec<_>>>()?.concat();
+    match files.iter().find(|input| input.canonicalize().is_ok_and(|input| input == real)) {
         Some(_) => Err(Error::request(
             format!("`{}` is what would be read", output.display()),
             "choose another name for the new file",
@@ -242,14 +243,16 @@ fn copy(tensors: &TensorMap) -> TensorMap {
 
 /// The file of a CLIP, if that is what was named.
 fn clip_file(asked: &str) -> Option<PathBuf> {
-    if let Some(model) = builtin::models().into_iter().find(|m| m.name == asked) {
-        return (model.kind == fetch::Kind::Clip).then_some(model.path);
+    let (plain, key) = Address::of_name(asked);
+    if let Some(model) = builtin::models().into_iter().find(|m| m.name == plain) {
+        return (model.kind == fetch::Kind::Clip).then(|| Address::joined(model.path, key));
     }
-    let path = PathBuf::from(asked);
+    let path = PathBuf::from(plain);
     if path.is_dir() && !RunDir::is_run(&path) {
         // As Hugging Face and open_clip publish them; a folder that is neither is refused as a generator.
         return builtin::resolve_clip(asked, None).ok();
     }
+    let path = PathBuf::from(asked);
     let file = checkpoint::open(&path).ok()?;
     (checkpoint::recognise(&file).network() == Network::Clip).then_some(path)
 }

@@ -26,6 +26,14 @@ impl Activation {
         }
     }
 
+    /// Its name in messages.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::QuickGelu => "QuickGELU",
+            Self::Gelu => "GELU",
+        }
+    }
+
     fn named(name: &str) -> Result<Self, String> {
         [Self::QuickGelu, Self::Gelu]
             .into_iter()

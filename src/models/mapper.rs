@@ -29,7 +29,7 @@ pub struct StoredMapper {
     pub origin: Origin,
 }
 
-/// Reads a mapper for a generator. Files of StyleCLIP and StyleGAN-NADA (`state_dict` with `mapper.…`) are read too.
+/// Reads a mapper for a generator. Files of StyleCLIP and StyleGAN-NADA are read too.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::File`] for a file that holds something else; [`Error::Tensors`] for an incomplete mapper or
@@ -42,23 +42,18 @@ pub fn open_mapper(
 ) -> Result<StoredMapper> {
     let file = checkpoint::open(path)?;
     let ours = file.metadata.get("format").is_some_and(|format| format == MAPPER_FORMAT);
-    let wanted = |name: &str| -> Option<String> {
-        let name =
-            name.strip_prefix("state_dict.").or(name.strip_prefix("state_dict/")).unwrap_or(name);
-        let name = name.strip_prefix("mapper.").unwrap_or(name);
-        name.contains("_mapping.mapping.").then(|| name.to_owned())
-    };
+    let named = checkpoint::mapper(&file)?;
     let mut tensors = TensorMap::new();
-    for (name, entry) in &file.entries {
-        if let Some(name) = wanted(name) {
-            tensors.insert(name, entry.tensor()?);
+    for (name, entry) in &named.entries {
+        if name.contains("_mapping.mapping.") {
+            tensors.insert(name.clone(), entry.tensor()?);
         }
     }
     if tensors.is_empty() {
         return Err(Error::file_hint(
             path,
-            "holds no latent mapper",
-            "`nada mapper` trains one; StyleCLIP's files hold `mapper.course_mapping.…`",
+            "holds no latent mapper of the kind that is supported: one with `course_mapping.mapping.…`",
+            "`nada mapper` trains one",
         ));
     }
     let styles = generator.num_styles();

@@ -83,7 +83,7 @@ pub struct Weights {
 impl Weights {
     /// A file whose hash is known.
     pub fn new(role: &str, path: &Path, sha256: String) -> Self {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let path = checkpoint::address::canonical(path).unwrap_or_else(|_| path.to_path_buf());
         Self { role: role.into(), path, sha256 }
     }
 

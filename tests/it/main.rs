@@ -31,6 +31,7 @@ mod imaging;
 mod invert;
 mod layering;
 mod nada;
+mod names;
 mod network_pickle;
 mod ops;
 mod photos;

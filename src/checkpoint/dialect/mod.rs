@@ -4,16 +4,24 @@
 //! What rosinality's names do not have: `embed.weight` `[E, C]` and `embed.bias` `[E]`, the embedding of C classes of
 //! a conditional generator, and the metadata key [`CONV_CLAMP`].
 
+mod average;
 mod clip;
-mod nested;
+mod foreign;
+mod narrow;
 mod nvidia;
+mod places;
 mod stylegan;
+mod telling;
 mod tensorflow;
+mod twins;
+
+pub(super) use narrow::narrowed;
 
 use super::flatten::UNREADABLE;
-use super::{Checkpoint, Container, Entry};
+use super::{Address, Checkpoint, Container, Entry};
 use crate::error::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use places::Place;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use stylegan::Translated;
@@ -52,10 +60,10 @@ impl fmt::Display for Network {
     }
 }
 
-/// A dictionary of a file and the network in it.
+/// A network in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The dictionary's name: `g_ema`; empty for the top level.
+    /// Where it lies, the key of `FILE#KEY`: `g_ema`, `state_dict/generator`; empty for the top level.
     pub name: String,
     /// What it makes.
     pub network: Network,
@@ -75,10 +83,12 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// The network that the file is about: a generator before a discriminator, the first one otherwise.
+    /// The network that the file is about: a generator before all else, what is known before what is not.
     pub fn network(&self) -> Network {
-        let generator = self.parts.iter().find(|part| part.network == Network::Generator);
-        match generator.or(self.parts.first()) {
+        let first = |fits: fn(&Network) -> bool| self.parts.iter().find(|part| fits(&part.network));
+        let generator = first(|network| *network == Network::Generator);
+        let known = || first(|network| !matches!(network, Network::Unknown(_)));
+        match generator.or_else(known).or(self.parts.first()) {
             Some(part) => part.network.clone(),
             None => Network::Unknown(self.whole.clone()),
         }
@@ -114,13 +124,12 @@ pub struct Named {
 
 /// Tells which networks a file holds.
 pub fn recognise(checkpoint: &Checkpoint) -> Contents {
-    let mut parts = Vec::new();
-    for (name, group) in nested::groups(checkpoint) {
-        let tensors = group.len();
-        if let Some(network) = network(&unwrapped(group).keys().copied().collect()) {
-            parts.push(Part { name, network, tensors });
-        }
-    }
+    let part = |place: Place<'_>| Part {
+        name: key_of(checkpoint, place.name()),
+        tensors: place.group.len(),
+        network: place.network,
+    };
+    let parts = places::find(checkpoint).into_iter().map(part).collect();
     let tensors = super::pickle::count(checkpoint.entries.len(), "tensor");
     let names: Vec<_> = checkpoint.entries.keys().take(3).map(|name| format!("`{name}`")).collect();
     let whole = match (checkpoint.entries.is_empty(), checkpoint.container) {
@@ -128,23 +137,21 @@ pub fn recognise(checkpoint: &Checkpoint) -> Contents {
         (true, _) => format!("no tensors ({})", checkpoint.whole),
         (false, _) => format!("{tensors} of an unknown network ({}…)", names.join(", ")),
     };
-    let is_average = |path: &String| {
-        ["mapping.w_avg", "dlatent_avg"].contains(&path.rsplit('/').next().unwrap_or_default())
-    };
-    let average = latent_avg(checkpoint).is_some() || checkpoint.entries.keys().any(is_average);
+    let average = average::is_there(checkpoint);
     Contents { parts, latent_avg: average, whole }
 }
 
 /// The generator of a file, with `latent_avg` if there is one.
 ///
-/// Takes the dictionary `g_ema` (the smoothed weights; NVIDIA's `G_ema` and `Gs`), else `g` (or `G`), else the top
-/// level, else the only generator there is, such as the `decoder` in an encoder's file. `latent_avg` becomes `[D]`:
-/// encoders' files repeat it for every style input.
+/// Smoothed weights (`g_ema`; NVIDIA's `G_ema` and `Gs`) win over what they were smoothed from; otherwise there must be
+/// only one, wherever it lies, or it is asked for as `FILE#KEY`. `latent_avg` becomes `[D]`: encoders' files repeat it for
+/// every style input.
 ///
 /// # Errors
-/// [`Error::File`] that says what the file holds instead, or why its generator cannot be used.
+/// [`Error::File`] that says what the file holds instead, or why its generator cannot be used; [`Error::Request`] where
+/// several remain.
 pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
-    let mut named = pick(checkpoint, &Network::Generator, &GENERATORS)?.ok_or_else(|| {
+    let (mut named, beside) = pick(checkpoint, &Network::Generator)?.ok_or_else(|| {
         mismatch(
             checkpoint,
             &Network::Generator,
@@ -152,7 +159,8 @@ pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
         )
     })?;
     let own = named.entries.get("latent_avg").cloned();
-    let Some(average) = own.as_ref().or_else(|| latent_avg(checkpoint)) else { return Ok(named) };
+    let Some(average) = own.or(beside) else { return Ok(named) };
+    let average = &average;
     // As wide as what the last layer of the mapping network puts out.
     let layers = (1..).map(|i| named.entries.get(&format!("style.{i}.weight")));
     let last = layers.take_while(Option::is_some).flatten().last();
@@ -171,20 +179,16 @@ pub fn generator(checkpoint: &Checkpoint) -> Result<Named> {
     Ok(named)
 }
 
-/// The CLIP of a file under OpenAI's names, from Hugging Face's or open_clip's. Wrappers (`module.`, `model.`) and the
-/// numbers of TorchScript archives (`input_resolution`, `context_length`, `vocab_size`) are dropped.
+/// The CLIP of a file under OpenAI's names, from Hugging Face's or open_clip's. The numbers of TorchScript archives
+/// (`input_resolution`, `context_length`, `vocab_size`) are dropped.
 ///
 /// # Errors
-/// [`Error::File`] that says what the file holds instead.
+/// As [`generator`].
 pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
-    let mut named =
-        pick(checkpoint, &Network::Clip, &["", "state_dict", "model"])?.ok_or_else(|| {
-            mismatch(
-                checkpoint,
-                &Network::Clip,
-                "use the weights of a CLIP: OpenAI's, open_clip's or Hugging Face's",
-            )
-        })?;
+    let (mut named, _) = pick(checkpoint, &Network::Clip)?.ok_or_else(|| {
+        let hint = "use the weights of a CLIP: OpenAI's, open_clip's or Hugging Face's";
+        mismatch(checkpoint, &Network::Clip, hint)
+    })?;
     named.entries =
         clip::canonical(named.entries).map_err(|why| Error::file(&checkpoint.path, why))?;
     for extra in ["input_resolution", "context_length", "vocab_size"] {
@@ -197,19 +201,16 @@ pub fn clip(checkpoint: &Checkpoint) -> Result<Named> {
 /// plain texts (`opts` of the originals' files, the metadata of safetensors).
 ///
 /// # Errors
-/// [`Error::File`] that says what the file holds instead.
+/// As [`generator`].
 pub fn encoder(checkpoint: &Checkpoint) -> Result<(Named, BTreeMap<String, String>)> {
-    let named = pick(checkpoint, &Network::Encoder, &["state_dict/encoder", "encoder", ""])?
-        .ok_or_else(|| {
-            mismatch(
-                checkpoint,
-                &Network::Encoder,
-                "use an encoder of ReStyle, pSp or e4e; its file holds `state_dict` and `opts`",
-            )
-        })?;
+    let (named, _) = pick(checkpoint, &Network::Encoder)?.ok_or_else(|| {
+        let hint = "use an encoder of ReStyle, pSp or e4e; its file holds `state_dict` and `opts`";
+        mismatch(checkpoint, &Network::Encoder, hint)
+    })?;
     let plain = |text: &String| text.trim_matches('"').to_owned();
     let mut options = checkpoint.metadata.clone();
-    for (name, what) in &checkpoint.others {
+    let chosen = checkpoint.chosen.as_ref();
+    for (name, what) in chosen.map_or(&checkpoint.others, |chosen| &chosen.others) {
         if let Some(key) = name.strip_prefix("opts/") {
             options.insert(key.to_owned(), plain(what));
         }
@@ -217,23 +218,43 @@ pub fn encoder(checkpoint: &Checkpoint) -> Result<(Named, BTreeMap<String, Strin
     Ok((named, options))
 }
 
-/// The first of the `preferred` dictionaries that makes the `wanted` network, or the only one that does.
-fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Result<Option<Named>> {
-    let mut found: BTreeMap<String, Group<'_>> = nested::groups(checkpoint)
-        .into_iter()
-        .map(|(name, group)| (name, unwrapped(group)))
-        .filter(|(_, group)| network(&group.keys().copied().collect()).as_ref() == Some(wanted))
-        .collect();
-    let preferred = preferred.iter().find_map(|&name| found.remove_entry(name));
-    let (name, group) = match preferred {
-        Some(chosen) => chosen,
-        None if found.len() == 1 => match found.into_iter().next() {
-            Some(only) => only,
-            None => return Ok(None),
-        },
-        None => return Ok(None),
-    };
-    let translated = translated(checkpoint, &name, &group).map_err(|why| {
+/// The latent mapper of a file, under the names of StyleCLIP without `mapper.`.
+///
+/// # Errors
+/// As [`generator`].
+pub fn mapper(checkpoint: &Checkpoint) -> Result<Named> {
+    let (named, _) = pick(checkpoint, &Network::Mapper)?.ok_or_else(|| {
+        let contents = recognise(checkpoint);
+        let hint = "`nada mapper` trains one; StyleCLIP's files hold `mapper.course_mapping.…`";
+        let message = format!("holds no latent mapper, but {contents}");
+        Error::file_hint(&checkpoint.path, message, hint)
+    })?;
+    Ok(named)
+}
+
+/// How a part of a file is asked for, `name` being what lies behind what was asked for already.
+fn key_of(checkpoint: &Checkpoint, name: &str) -> String {
+    let key = checkpoint.chosen.as_ref().map_or("", |chosen| chosen.key.as_str());
+    match name {
+        "" => key.trim_end_matches(['/', '.']).to_owned(),
+        name => format!("{key}{name}"),
+    }
+}
+
+/// The network of the `wanted` kind that is meant, and the mean latent that lies beside it.
+fn pick(checkpoint: &Checkpoint, wanted: &Network) -> Result<Option<(Named, Option<Entry>)>> {
+    let mut found = places::find(checkpoint);
+    found.retain(|place| place.network == *wanted);
+    if checkpoint.chosen.is_some() && found.iter().any(|place| place.prefix.is_empty()) {
+        found.retain(|place| place.prefix.is_empty());
+    }
+    let mut found = twins::without_twins(found);
+    if found.len() > 1 {
+        return Err(several(checkpoint, wanted, &found));
+    }
+    let Some(place) = found.pop() else { return Ok(None) };
+    let translated = translated(checkpoint, place.prefix, &place.group).map_err(|why| {
+        let name = key_of(checkpoint, place.name());
         let shown = if name.is_empty() { String::new() } else { format!("`{name}`: ") };
         Error::file_hint(
             &checkpoint.path,
@@ -245,19 +266,41 @@ fn pick(checkpoint: &Checkpoint, wanted: &Network, preferred: &[&str]) -> Result
     if let Some(clamp) = translated.conv_clamp {
         metadata.insert(CONV_CLAMP.into(), clamp.to_string());
     }
-    Ok(Some(Named { entries: translated.entries, metadata, origin: checkpoint.path.clone() }))
+    let named = Named { entries: translated.entries, metadata, origin: checkpoint.path.clone() };
+    Ok(Some((named, average::beside(checkpoint, place.prefix))))
 }
 
-/// The tensors of a group, called `name` in the file, from whatever naming they are in.
+/// More than one that may be meant: only the user can say which.
+fn several(checkpoint: &Checkpoint, wanted: &Network, found: &[Place<'_>]) -> Error {
+    let file = Address::of(&checkpoint.path).file;
+    let keys: Vec<String> = found.iter().map(|place| key_of(checkpoint, place.name())).collect();
+    let shown = |key: &String| match key.as_str() {
+        "" => "the top level".to_owned(),
+        key => format!("`{key}`"),
+    };
+    let named = |key: &String| format!("`{}#{key}`", file.display());
+    let list = |texts: Vec<String>, word: &str| match texts.as_slice() {
+        [rest @ .., last] => format!("{} {word} {last}", rest.join(", ")),
+        [] => String::new(),
+    };
+    Error::request(
+        format!(
+            "`{}` holds several of the kind, expected {wanted}: {}",
+            checkpoint.path.display(),
+            list(keys.iter().map(shown).collect(), "and")
+        ),
+        format!("name one of them: {}", list(keys.iter().map(named).collect(), "or")),
+    )
+}
+
+/// The tensors of a group, whose names begin with `prefix` in the file, from whatever naming they are in.
 fn translated(
     checkpoint: &Checkpoint,
-    name: &str,
+    prefix: &str,
     group: &Group<'_>,
 ) -> std::result::Result<Translated, String> {
     let names = group.keys().copied().collect();
-    let path = |attribute: &str| {
-        if name.is_empty() { attribute.to_owned() } else { format!("{name}/{attribute}") }
-    };
+    let path = |attribute: &str| format!("{prefix}{attribute}");
     let own = |key: &str| key.strip_prefix(&path("")).is_some_and(|key| !key.contains('/'));
     let broken = |(key, what): &(&String, &String)| what.starts_with(UNREADABLE) && own(key);
     if let Some((key, what)) = checkpoint.others.iter().find(broken) {
@@ -278,14 +321,16 @@ fn translated(
 }
 
 fn mismatch(checkpoint: &Checkpoint, wanted: &Network, hint: &str) -> Error {
-    let contents = recognise(checkpoint);
-    let several = contents.parts.iter().filter(|part| part.network == *wanted).count() > 1;
-    let message = if several {
-        format!("holds several of the kind: {contents}; cannot choose one")
-    } else {
-        format!("holds {contents}, expected {wanted}")
-    };
-    Error::file_hint(&checkpoint.path, message, hint)
+    let mut contents = recognise(checkpoint);
+    // Of strangers one says enough: the one that was meant.
+    let strange = |part: &&Part| matches!(part.network, Network::Unknown(_));
+    let generator = |part: &&Part| strange(part) && part.network.to_string().contains("generator");
+    let meant = contents.parts.iter().find(generator).filter(|_| *wanted == Network::Generator);
+    let only = contents.parts.first().filter(|_| contents.parts.iter().all(|p| strange(&p)));
+    if let Some(part) = meant.or(only).cloned() {
+        contents.parts = vec![part];
+    }
+    Error::file_hint(&checkpoint.path, format!("holds {contents}, expected {wanted}"), hint)
 }
 
 fn bad_average(checkpoint: &Checkpoint, average: &Entry) -> Error {
@@ -315,64 +360,5 @@ fn repeated(
     Ok(average.clone().row(0))
 }
 
-fn latent_avg(checkpoint: &Checkpoint) -> Option<&Entry> {
-    checkpoint.entries.get("latent_avg").or_else(|| checkpoint.entries.get("g_ema/latent_avg"))
-}
-
-/// Dictionaries with a generator, the best first.
-const GENERATORS: [&str; 6] = ["g_ema", "G_ema", "Gs", "g", "G", ""];
-
+/// Tensors of one network by their own names.
 type Group<'a> = BTreeMap<&'a str, &'a Entry>;
-
-/// Without the prefixes that wrappers put before every name (`DataParallel` writes `module.`).
-fn unwrapped(mut group: Group<'_>) -> Group<'_> {
-    for prefix in ["module.", "model.", "module."] {
-        if !group.is_empty() && group.keys().all(|name| name.starts_with(prefix)) {
-            group = group.into_iter().map(|(name, entry)| (&name[prefix.len()..], entry)).collect();
-        }
-    }
-    group
-}
-
-/// Which network has such names. A few telling ones decide, so that a file with a missing tensor is still told.
-fn network(names: &BTreeSet<&str>) -> Option<Network> {
-    let has = |name: &str| names.contains(name);
-    let any = |start: &str| names.range(start..).next().is_some_and(|name| name.starts_with(start));
-    let unknown = |what: &str| Some(Network::Unknown(what.to_owned()));
-    if any("output_layer.") && any("input_layer.") {
-        unknown("a network that recognises faces (ArcFace), which is no encoder")
-    } else if any("styles.") && any("body.") {
-        Some(Network::Encoder)
-    } else if any("course_mapping.") || any("medium_mapping.") || any("mapper_0.") {
-        Some(Network::Mapper)
-    } else if has("conv1.conv.modulation.weight")
-        || has("to_rgb1.conv.weight")
-        || has("input.input")
-        || nvidia::is_generator(names)
-    {
-        Some(Network::Generator)
-    } else if let Some(older) = tensorflow::older(names) {
-        unknown(older)
-    } else if tensorflow::is_generator(names) {
-        Some(Network::Generator)
-    } else if has("final_linear.0.weight")
-        || has("final_conv.0.weight")
-        || nvidia::is_discriminator(names)
-        || tensorflow::is_discriminator(names)
-    {
-        Some(Network::Discriminator)
-    } else if has("visual.conv1.weight")
-        || (has("token_embedding.weight") && has("text_projection"))
-        || clip::is_hugging_face(names)
-    {
-        Some(Network::Clip)
-    } else if clip::towers(names) {
-        unknown("a network of two towers that is no CLIP (SigLIP, perhaps), which is not supported")
-    } else if any("synthesis.input.") && any("mapping.embed_proj.") {
-        unknown("a StyleGAN-XL generator, which is not supported (StyleGAN2's are)")
-    } else if any("synthesis.L0_") || any("synthesis.input.") {
-        unknown("a StyleGAN3 generator, which is not supported (StyleGAN2's are)")
-    } else {
-        None
-    }
-}

@@ -5,6 +5,7 @@ use super::super::unread;
 use crate::adapt::direction::{self, Direction};
 use crate::adapt::{Adaptation, Judge};
 use crate::builtin;
+use crate::checkpoint::address;
 use crate::clip::{Clip, Resize};
 use crate::config::{ClipResize, Config};
 use crate::error::{Error, IoContext, Result};
@@ -65,9 +66,10 @@ pub(super) fn prepare(
     for i in 0..config.clip.len() {
         let name = config.clip[i].model.clone();
         let path = builtin::resolve_clip(&name, models_dir)?;
-        if Path::new(&name).exists() || models_dir.is_some_and(|dir| path.starts_with(dir)) {
+        if address::exists(Path::new(&name)) || models_dir.is_some_and(|dir| path.starts_with(dir))
+        {
             // A resumed run must find it again, from any folder and without `--models-dir`.
-            let path = fs_err::canonicalize(&path).while_doing("read", &path)?;
+            let path = address::canonical(&path).while_doing("read", &path)?;
             config.clip[i].model = path.to_string_lossy().into_owned();
         }
         let weight = config.clip[i].weight;

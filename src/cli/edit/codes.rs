@@ -5,6 +5,7 @@ use super::super::machine::MachineArgs;
 use super::super::printer::Printer;
 use super::super::truncation;
 use crate::builtin;
+use crate::checkpoint::Address;
 use crate::config;
 use crate::error::Result;
 use crate::models::{self, Origin};
@@ -104,7 +105,7 @@ impl CodesArgs {
 
 /// The name of a generator for files and captions: `sketch` of `runs/sketch`, `ffhq` of `ffhq.pt`.
 pub(super) fn short_name(generator: &str) -> String {
-    let path = Path::new(generator);
+    let path = Path::new(Address::of_name(generator).0);
     let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
     name.unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

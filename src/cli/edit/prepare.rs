@@ -6,7 +6,7 @@ use super::super::progress::short;
 use super::super::stop;
 use super::codes::{GeneratorArgs, short_name};
 use crate::builtin;
-use crate::checkpoint::{self, save_safetensors};
+use crate::checkpoint::{self, address, save_safetensors};
 use crate::edit::channels::{
     ChannelView, Measurement, ResponseSettings, Statistics, channel_count,
 };
@@ -74,8 +74,8 @@ pub(super) fn run(args: &PrepareArgs, printer: &Printer) -> Result<()> {
         let path = builtin::resolve_clip(&model.model, args.models_dir.as_deref())?;
         let (clip, origin) = models::open_clip(&path, Kind::Float, generator.device())?;
         origin.notes.iter().for_each(|note| printer.warn(note));
-        let name = match Path::new(&model.model).exists() {
-            true => fs_err::canonicalize(&path).while_doing("read", &path)?.display().to_string(),
+        let name = match address::exists(Path::new(&model.model)) {
+            true => address::canonical(&path).while_doing("read", &path)?.display().to_string(),
             false => model.model,
         };
         witnesses.push(ChannelWitness { name, sha256: origin.sha256, weight: model.weight });

@@ -3,6 +3,7 @@
 use super::EvaluateArgs;
 use super::reference::References;
 use crate::builtin;
+use crate::checkpoint::address;
 use crate::cli::printer::Printer;
 use crate::config::Config;
 use crate::error::{Error, IoContext, Result};
@@ -114,7 +115,8 @@ impl Inputs {
         let asked = if args.clip.is_empty() { &own } else { &args.clip };
         let mut opened: Vec<(String, bool, crate::clip::Clip, Origin)> = Vec::new();
         for (i, name) in asked.iter().enumerate() {
-            let recorded = guides.get(i).filter(|w| args.clip.is_empty() && w.path.is_file());
+            let recorded =
+                guides.get(i).filter(|w| args.clip.is_empty() && address::exists(&w.path));
             let path: PathBuf = match recorded {
                 Some(weights) => weights.path.clone(),
                 None => builtin::resolve_clip(name, args.models_dir.as_deref())?,

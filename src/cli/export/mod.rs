@@ -8,7 +8,7 @@ use super::outputs;
 use super::printer::Printer;
 use super::truncation;
 use crate::builtin;
-use crate::checkpoint;
+use crate::checkpoint::{self, Address};
 use crate::error::{Error, Result};
 use crate::export::card::Card;
 use crate::export::form::FormNoise;
@@ -267,7 +267,7 @@ fn check_request(args: &ExportArgs) -> Result<()> {
 
 /// `runs/sketch` as ONNX is `sketch.onnx`.
 fn default_name(what: &str, format: Format) -> String {
-    let last = Path::new(what.rsplit('+').next().unwrap_or(what));
+    let last = Path::new(Address::of_name(what.rsplit('+').next().unwrap_or(what)).0);
     let name = if last.is_dir() { last.file_name() } else { last.file_stem() };
     let name = name.map_or_else(|| "generator".into(), |name| name.to_string_lossy());
     match format {

@@ -2,7 +2,7 @@
 
 use super::{Format, Job, Written, difference, python_name};
 use crate::builtin;
-use crate::checkpoint::{DELTA_FORMAT, delta, save_safetensors};
+use crate::checkpoint::{DELTA_FORMAT, address, delta, save_safetensors};
 use crate::cli::convert::{Dtype, Packing, write_generator};
 use crate::cli::printer::Printer;
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ pub(super) fn write_delta(job: &Job<'_>, printer: &Printer) -> Result<Written> {
     let changed = delta(&base.tensors(), &job.generator.tensors())?;
     let mut metadata = job.stored.origin.metadata.clone();
     metadata.remove("torch.version");
-    let file = origin.path.canonicalize().unwrap_or(origin.path);
+    let file = address::canonical(&origin.path).unwrap_or(origin.path);
     for (key, value) in [
         ("format", DELTA_FORMAT.to_owned()),
         ("base", file.display().to_string()),

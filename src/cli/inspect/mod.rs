@@ -4,7 +4,7 @@ mod networks;
 
 use super::printer::{Printer, harmless, table};
 use crate::builtin;
-use crate::checkpoint::{self, Checkpoint, Entry, Network, Salvage};
+use crate::checkpoint::{self, Address, Checkpoint, Entry, Network, Salvage};
 use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
 use crate::models::{self, GeneratorFiles};
@@ -44,8 +44,15 @@ type Facts = Vec<(&'static str, Value)>;
 
 /// Runs the command.
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
-    let shipped = builtin::models().into_iter().find(|m| m.name == args.what);
-    let path = shipped.map_or_else(|| args.what.clone().into(), |m| m.path);
+    let (name, key) = Address::of_name(&args.what);
+    let shipped = builtin::models().into_iter().find(|m| m.name == name);
+    let path = shipped.map_or_else(|| args.what.clone().into(), |m| Address::joined(m.path, key));
+    let path = if path.is_dir() && !RunDir::is_run(&path) {
+        // As Hugging Face and open_clip publish them.
+        builtin::resolve_clip(&args.what, None).unwrap_or(path)
+    } else {
+        path
+    };
     let mut broken = None;
     let facts = if RunDir::is_run(&path) {
         if args.tensors {
@@ -134,9 +141,12 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
         ("container", json!(file.container.to_string())),
         ("holds", json!(contents.to_string())),
     ];
+    if contents.parts.len() > 1 {
+        facts.push(("networks", networks::part_facts(&file.path, &contents)));
+    }
     let is_delta = file.is_delta();
     if is_delta {
-        facts.pop();
+        facts.retain(|(name, _)| !["holds", "networks"].contains(name));
         facts.push((
             "holds",
             json!("the tensors of an adapted generator that differ from its base"),
@@ -147,7 +157,9 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
         Network::Generator => {
             facts.extend(or_problems(checkpoint::generator(file), generator_facts))
         }
-        Network::Clip => facts.extend(or_problems(checkpoint::clip(file), clip_facts)),
+        Network::Clip => {
+            facts.extend(or_problems(checkpoint::clip(file), |named| clip_facts(file, named)));
+        }
         Network::Encoder => {
             facts.extend(or_problems(checkpoint::encoder(file), encoder_facts));
         }

@@ -1,7 +1,7 @@
 //! The facts of a network, from the shapes of its tensors.
 
 use super::Facts;
-use crate::checkpoint::Named;
+use crate::checkpoint::{Address, Checkpoint, Contents, Named, Part};
 use crate::clip;
 use crate::error::{Error, Result};
 use crate::invert;
@@ -10,6 +10,7 @@ use crate::stylegan2::{self, LayerId};
 use crate::torch::ShapeMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The facts of a network, or what keeps it from being one: both are answers.
 pub(super) fn or_problems<N>(named: Result<N>, facts: impl FnOnce(&N) -> Result<Facts>) -> Facts {
@@ -20,6 +21,19 @@ pub(super) fn or_problems<N>(named: Result<N>, facts: impl FnOnce(&N) -> Result<
         };
         vec![("problems", json!(problems))]
     })
+}
+
+/// The networks of a file, and how each is asked for.
+pub(super) fn part_facts(path: &Path, contents: &Contents) -> Value {
+    let file = Address::of(path).file;
+    let part = |part: &Part| {
+        json!({
+            "name": format!("{}#{}", file.display(), part.name),
+            "network": part.network.to_string(),
+            "tensors": part.tensors,
+        })
+    };
+    contents.parts.iter().map(part).collect()
 }
 
 pub(super) fn generator_facts(named: &Named) -> Result<Facts> {
@@ -70,9 +84,9 @@ pub(super) fn shape_facts(config: stylegan2::Config, shapes: &ShapeMap) -> Resul
     Ok(facts)
 }
 
-pub(super) fn clip_facts(named: &Named) -> Result<Facts> {
+pub(super) fn clip_facts(file: &Checkpoint, named: &Named) -> Result<Facts> {
     let shapes = models::clip_shapes(named)?;
-    let config = clip::Config::infer(&shapes)?;
+    let (config, note) = models::clip_config(file, &mut named.clone())?;
     let vision = match &config.vision {
         clip::VisionConfig::Vit(v) => json!({
             "kind": "vision transformer", "resolution": v.resolution, "patch": v.patch, "width": v.width,
@@ -96,8 +110,12 @@ pub(super) fn clip_facts(named: &Named) -> Result<Facts> {
         ("image_tower", vision),
         ("text_tower", json!({ "width": t.width, "layers": t.layers, "context": t.context })),
         ("vocabulary", json!(t.vocab)),
+        ("activation", json!(config.activation.shown())),
         ("parameters", json!(count(&needed))),
     ];
+    if let Some(note) = note {
+        facts.push(("note", json!(note)));
+    }
     if let Some(known) = known {
         facts.push(("words", json!(known.words().len())));
         facts.push(("phrases", json!(known.groups())));

@@ -1,6 +1,7 @@
 //! `--mapper` and `--mapper-strength` of commands that make images: the mapper travels with its generator.
 
 use super::super::printer::Printer;
+use crate::checkpoint::Address;
 use crate::error::{Error, Result};
 use crate::models::{self, StoredMapper};
 use crate::run_dir::RunDir;
@@ -94,9 +95,10 @@ impl MapperFlags {
 /// # Errors
 /// As [`MapperFlags::open`].
 pub(super) fn open(asked: &Path, generator: &Generator) -> Result<StoredMapper> {
+    let Address { file: asked, key } = Address::of(asked);
     let file = match asked.is_dir() {
         true => {
-            let run = RunDir::open(asked)?;
+            let run = RunDir::open(&asked)?;
             let file = run.mapper_file();
             if !file.is_file() {
                 return Err(Error::request(
@@ -106,9 +108,14 @@ pub(super) fn open(asked: &Path, generator: &Generator) -> Result<StoredMapper> 
             }
             file
         }
-        false => asked.to_path_buf(),
+        false => asked,
     };
-    models::open_mapper(&file, generator.config(), generator.kind(), generator.device())
+    models::open_mapper(
+        &Address::joined(file, key.as_deref()),
+        generator.config(),
+        generator.kind(),
+        generator.device(),
+    )
 }
 
 impl Moved {

@@ -3,7 +3,7 @@
 use super::super::printer::Printer;
 use super::super::unread;
 use crate::builtin;
-use crate::checkpoint::save_safetensors;
+use crate::checkpoint::{address, save_safetensors};
 use crate::clip::{Clip, Resize, Vocabulary};
 use crate::config::{ClipResize, MapperConfig, Parity};
 use crate::edit::mapper::MapperTraining;
@@ -97,8 +97,10 @@ fn open_clip(
     device: Device,
 ) -> Result<(Clip, Option<Vocabulary>)> {
     let path = builtin::resolve_clip(name, models_dir)?;
-    if Path::new(name.as_str()).exists() || models_dir.is_some_and(|dir| path.starts_with(dir)) {
-        let path = fs_err::canonicalize(&path).while_doing("read", &path)?;
+    if address::exists(Path::new(name.as_str()))
+        || models_dir.is_some_and(|dir| path.starts_with(dir))
+    {
+        let path = address::canonical(&path).while_doing("read", &path)?;
         *name = path.to_string_lossy().into_owned();
     }
     let (clip, origin) = models::open_clip(&path, Kind::Float, device)?;

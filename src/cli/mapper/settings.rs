@@ -2,6 +2,7 @@
 
 use super::MapperArgs;
 use crate::builtin;
+use crate::checkpoint::address;
 use crate::config::MapperConfig;
 use crate::config::layering::Layers;
 use crate::error::{IoContext, Result};
@@ -106,7 +107,7 @@ pub(super) fn layer(args: &MapperArgs, purpose: Purpose) -> Result<(Layers<Mappe
 pub(super) fn anchor(config: &mut MapperConfig) -> Result<()> {
     config.generator = builtin::anchored_generator(&config.generator)?;
     if let Some(file) = &mut config.arcface {
-        *file = fs_err::canonicalize(&*file).while_doing("read", &*file)?;
+        *file = address::canonical(file).while_doing("read", &*file)?;
     }
     Ok(())
 }
