@@ -2,6 +2,7 @@
 
 use crate::clip::{Preprocess, Resize};
 use crate::error::{Error, Result};
+use crate::imaging::colours;
 use tch::{Device, Kind, Tensor};
 
 /// StyleCLIP enlarges images so many times before it averages them down …
@@ -54,7 +55,7 @@ impl Eye {
     pub fn apply(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Clip(preprocess) => preprocess.apply(images),
-            Self::StyleClip(matrix) => matrix.matmul(images).matmul(&matrix.tr()),
+            Self::StyleClip(matrix) => matrix.matmul(&colours(images)).matmul(&matrix.tr()),
         }
     }
 }
