@@ -168,14 +168,9 @@ pub fn magnitude(source: &Tensor, adapted: &Tensor, direction: &Tensor) -> Tenso
 /// 1 − correlation of edge maps at half resolution: the same lines at the same places.
 pub fn edges(source: &Tensor, adapted: &Tensor) -> Tensor {
     let map = |x: &Tensor| {
-        let grey = ((colours(x) + 1.0) / 2.0).mean_dim([1i64].as_slice(), true, x.kind()).avg_pool2d(
-            [2, 2],
-            [2, 2],
-            [0, 0],
-            false,
-            true,
-            None::<i64>,
-        );
+        let grey = ((colours(x) + 1.0) / 2.0)
+            .mean_dim([1i64].as_slice(), true, x.kind())
+            .avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>);
         let (h, w) = (grey.size()[2], grey.size()[3]);
         let corner = |dy, dx| grey.narrow(2, dy, h - 1).narrow(3, dx, w - 1);
         let (gx, gy) = (corner(1, 0) - corner(0, 0), corner(0, 1) - corner(0, 0));

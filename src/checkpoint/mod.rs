@@ -16,6 +16,7 @@ mod delta;
 pub mod dialect;
 mod entry;
 mod fill;
+mod finite;
 mod flatten;
 mod hash;
 mod modules;
@@ -38,7 +39,8 @@ mod write_torch;
 pub use delta::{DELTA_FORMAT, apply_delta, delta};
 pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, recognise};
 pub use entry::Entry;
-pub use fill::{Report, check, fill};
+pub use fill::{Report, check, fill, read};
+pub use finite::NotFinite;
 pub use hash::{sha256, sha256_of};
 pub use npy::save_npy;
 pub(crate) use pickle_writer::PickleWriter;
@@ -155,7 +157,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
     if !about.is_file() {
         return Err(Error::file(path, "is not a regular file, a checkpoint file is expected"));
     }
-    read(&Bytes::map(path)?)
+    read_table(&Bytes::map(path)?)
 }
 
 /// As [`open`], from memory; `path` is used in messages only.
@@ -163,10 +165,10 @@ pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
 /// # Errors
 /// As [`open`].
 pub fn open_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Checkpoint> {
-    read(&Bytes::held(path.as_ref(), bytes))
+    read_table(&Bytes::held(path.as_ref(), bytes))
 }
 
-fn read(bytes: &Bytes) -> Result<Checkpoint> {
+fn read_table(bytes: &Bytes) -> Result<Checkpoint> {
     let parts = match sniff::container(bytes)? {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,

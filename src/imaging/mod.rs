@@ -42,9 +42,8 @@ pub fn to_rgb8(images: &Tensor) -> Result<Vec<RgbImage>> {
         _ => images.shallow_clone(),
     };
     let (pictures, [_, h, w]) = pixels(&three, &[3])?;
-    let picture = |bytes| {
-        RgbImage::from_raw(w as u32, h as u32, bytes).expect("h * w * 3 bytes, as asked")
-    };
+    let picture =
+        |bytes| RgbImage::from_raw(w as u32, h as u32, bytes).expect("h * w * 3 bytes, as asked");
     Ok(pictures.into_iter().map(picture).collect())
 }
 

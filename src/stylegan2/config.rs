@@ -245,7 +245,10 @@ impl Config {
             shapes.insert("embed.weight".into(), vec![self.embedding_dim, self.classes]);
             shapes.insert("embed.bias".into(), vec![self.embedding_dim]);
         }
-        shapes.insert("input.input".into(), vec![1, self.constant_channels, self.constant_size[0], self.constant_size[1]]);
+        shapes.insert(
+            "input.input".into(),
+            vec![1, self.constant_channels, self.constant_size[0], self.constant_size[1]],
+        );
         for layer in self.layers() {
             let Some((input, output)) = self.layer_channels(layer) else { continue };
             let k = if layer.is_to_rgb() { 1 } else { 3 };
@@ -260,6 +263,33 @@ impl Config {
             }
         }
         shapes
+    }
+
+    /// Whether a generator can draw what is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a class that is not there, or that is needed and not given.
+    pub fn check_class(&self, class: Option<i64>) -> Result<()> {
+        let highest = self.classes - 1;
+        match class {
+            None if self.classes == 0 => Ok(()),
+            Some(class) if (0..self.classes).contains(&class) => Ok(()),
+            None => Err(Error::request(
+                format!("the generator draws {} classes, which one is not said", self.classes),
+                format!("choose one with `--class 0` to `--class {highest}`"),
+            )),
+            Some(_) if self.classes == 0 => Err(Error::request(
+                "a class was asked for, but the generator draws everything it can without one",
+                "leave out `--class`",
+            )),
+            Some(class) => Err(Error::request(
+                format!(
+                    "class {class} was asked for, the generator draws {} classes",
+                    self.classes
+                ),
+                format!("choose one with `--class 0` to `--class {highest}`"),
+            )),
+        }
     }
 
     /// Names and shapes that a file may hold: noise buffers, filter kernels, the average style.

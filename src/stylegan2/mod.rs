@@ -73,7 +73,7 @@ impl Generator {
     /// # Errors
     /// As [`Generator::new`]; [`Error::Request`] when the class is not there, or none is given where one is needed.
     pub fn of_class(config: Config, mut tensors: TensorMap, class: Option<i64>) -> Result<Self> {
-        check_class(&config, class)?;
+        config.check_class(class)?;
         let mut params = TensorMap::new();
         let mut problems = Vec::new();
         for (name, shape) in config.parameter_shapes() {
@@ -90,10 +90,8 @@ impl Generator {
         let mut filters = TensorMap::new();
         for (name, shape) in config.optional_shapes() {
             match tensors.get(&name).filter(|_| name.ends_with(".kernel")) {
-                Some(filter) if filter.size() != shape => problems.push(format!(
-                    "`{name}` has shape {:?}, expected {shape:?}",
-                    filter.size()
-                )),
+                Some(filter) if filter.size() != shape => problems
+                    .push(format!("`{name}` has shape {:?}, expected {shape:?}", filter.size())),
                 Some(filter) if !is_usual_filter(filter) => {
                     filters.insert(name, filter.detach());
                 }
@@ -320,27 +318,6 @@ impl Generator {
             problems,
             hint: None,
         })
-    }
-}
-
-/// Whether a generator can draw what is asked for.
-fn check_class(config: &Config, class: Option<i64>) -> Result<()> {
-    let highest = config.classes - 1;
-    match class {
-        None if config.classes == 0 => Ok(()),
-        Some(class) if (0..config.classes).contains(&class) => Ok(()),
-        None => Err(Error::request(
-            format!("the generator draws {} classes, which one is not said", config.classes),
-            format!("choose one with `--class 0` to `--class {highest}`"),
-        )),
-        Some(_) if config.classes == 0 => Err(Error::request(
-            "a class was asked for, but the generator draws everything it can without one",
-            "leave out `--class`",
-        )),
-        Some(class) => Err(Error::request(
-            format!("class {class} was asked for, the generator draws {} classes", config.classes),
-            format!("choose one with `--class 0` to `--class {highest}`"),
-        )),
     }
 }
 

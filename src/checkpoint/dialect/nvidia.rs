@@ -2,9 +2,7 @@
 //! rosinality's (reference §2.3). The numbers are the same: neither convolutions nor scales differ.
 
 use super::Group;
-use super::stylegan::{
-    Translated, block_number, conv_clamp, deeper, number, only_skip,
-};
+use super::stylegan::{Translated, block_number, conv_clamp, deeper, number, only_skip};
 use crate::checkpoint::Entry;
 use std::collections::BTreeSet;
 

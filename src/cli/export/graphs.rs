@@ -32,8 +32,7 @@ pub(super) fn write_torchscript(job: &Job<'_>) -> Result<Written> {
         python: format!(
             "import torch\ngenerator = torch.jit.load({name})\nimages = generator(torch.randn(4, {}))  \
              # [4, {c}, {h}, {w}], about -1 to 1\nimages = generator.synthesis(generator.w_plus(torch.randn(4, {}), 1.0))",
-            form.z_dim,
-            form.z_dim,
+            form.z_dim, form.z_dim,
         ),
         difference: agree(job.out, from_z.max(from_w))?,
     })
