@@ -31,6 +31,7 @@ mod invert;
 mod layering;
 mod nada;
 mod network_pickle;
+mod numbers;
 mod ops;
 mod photos;
 mod pil;
