@@ -58,18 +58,19 @@ fn other_sizes_channels_and_filters_are_drawn_as_pytorch_draws_them() {
 fn other_sizes_channels_and_filters_survive_conversion_and_export() {
     let folder = tempfile::tempdir().unwrap();
     for (file, _) in UNUSUAL {
-        let wanted = images(&case(file));
+        let path = case(file);
+        let wanted = images(&path);
         for out in ["again.pt", "again.safetensors"] {
-            nada(folder.path(), &["convert", text(&case(file)), out, "--force"]).done();
+            nada(folder.path(), &["convert", text(&path), out, "--force"]).done();
             assert!(images(&folder.path().join(out)).equal(&wanted), "{file} as {out}");
         }
         // They compare their images with the generator's themselves.
         for format in ["onnx", "torchscript"] {
-            let args = ["export", text(&case(file)), "--format", format, "--out", "x", "--force"];
+            let args = ["export", text(&path), "--format", format, "--out", "x", "--force"];
             let ran = nada(folder.path(), &args).done();
             assert!(ran.stderr.contains("loaded back: 3 images"), "{file}: {}", ran.stderr);
         }
-        let told = nada(folder.path(), &["inspect", text(&case(file)), "--json"]).done();
+        let told = nada(folder.path(), &["inspect", text(&path), "--json"]).done();
         let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
         assert_eq!(told["image"], serde_json::json!(wanted.size()[1..]), "{file}");
         assert_eq!(told.get("problems"), None, "{file}");
@@ -84,8 +85,9 @@ fn pictures_keep_the_channels_that_a_generator_draws() {
         ("const_4x2.pt", image::ColorType::Rgb8, (8, 16)),
         ("unusual.pt", image::ColorType::Rgba8, (20, 12)),
     ] {
+        let path = case(file);
         let generate = |out: &str| {
-            let args = ["generate", "--generator", text(&case(file)), "--count", "3", "--out", out];
+            let args = ["generate", "--generator", text(&path), "--count", "3", "--out", out];
             nada(folder.path(), &[&args[..], &["--force"]].concat()).done();
         };
         generate("single");
@@ -103,16 +105,10 @@ fn pictures_keep_the_channels_that_a_generator_draws() {
 #[test]
 fn a_generator_of_any_shape_is_adapted_and_a_large_k_means_all() {
     let folder = tempfile::tempdir().unwrap();
-    for (file, inputs) in [("one_channel.pt", 5), ("unusual.pt", 5)] {
-        let args = [
-            "adapt",
-            "--generator",
-            text(&case(file)),
-            "--preset",
-            "sketch",
-            "--layers",
-            "adaptive",
-        ];
+    for (file, inputs) in [("one_channel.pt", 6), ("unusual.pt", 6)] {
+        let path = case(file);
+        let args =
+            ["adapt", "--generator", text(&path), "--preset", "sketch", "--layers", "adaptive"];
         let more = ["--k", "18", "--iterations", "2", "--batch", "2", "--out", file];
         let ran = nada(folder.path(), &[&args[..], &more].concat()).done();
         let note =
@@ -240,37 +236,28 @@ fn what_a_table_tells_is_refused_before_numbers_are_read() {
     let codes = TensorMap::from([("w_plus".to_owned(), codes)]);
     save_safetensors(folder.path().join("codes.safetensors"), &codes, &Default::default(), None)
         .unwrap();
-    for (args, words) in [
-        (&["generate", "--generator", file, "--class", "3"][..], "leave out `--class`"),
-        (&["generate", "--generator", file, "--latents", "codes.safetensors"], "[1, 18, 512]"),
-        (
-            &["generate", "--generator", file, "--count", "1000000", "--out", "x.png"],
-            "too many for one picture",
-        ),
-        (
-            &["adapt", "--generator", file, "--preset", "sketch", "--layers", "convs.99"],
-            "no layer `convs.99`",
-        ),
-        (
-            &["adapt", "--generator", file, "--preset", "sketch", "--reference", text(&other)],
-            "16×8 px",
-        ),
-        (
-            &["adapt", "--generator", file, "--preset", "sketch", "--class", "1"],
-            "leave out `--class`",
-        ),
-        (
-            &["mapper", "--generator", file, "--target", "sketch", "--class", "1"],
-            "leave out `--class`",
-        ),
-        (
-            &["edit", "apply", "--generator", file, "--edit", "sefa#0=1", "--domain", text(&other)],
-            "16×8 px",
-        ),
-        (&["export", file, "--format", "delta", "--base", text(&other)], "another shape"),
-        (&["export", file, "--format", "onnx", "--class", "1"], "leave out `--class`"),
+    let long = "golden ".repeat(80);
+    let filled = |word: &'static str| match word {
+        "FILE" => file.to_owned(),
+        "OTHER" => text(&other).to_owned(),
+        "LONG" => long.clone(),
+        word => word.to_owned(),
+    };
+    for (command, words) in [
+        ("generate --generator FILE --class 3", "leave out `--class`"),
+        ("generate --generator FILE --latents codes.safetensors", "[1, 18, 512]"),
+        ("generate --generator FILE --count 1000000 --out x.png", "too many for one picture"),
+        ("adapt --generator FILE --preset sketch --layers convs.99", "no layer `convs.99`"),
+        ("adapt --generator FILE --preset sketch --reference OTHER", "16×8 px"),
+        ("adapt --generator FILE --preset sketch --class 1", "leave out `--class`"),
+        ("adapt --generator FILE --preset sketch --target LONG", "CLIP reads at most"),
+        ("mapper --generator FILE --target sketch --class 1", "leave out `--class`"),
+        ("edit apply --generator FILE --edit sefa#0=1 --domain OTHER", "16×8 px"),
+        ("export FILE --format delta --base OTHER", "another shape"),
+        ("export FILE --format onnx --class 1", "leave out `--class`"),
     ] {
-        run(args).refused(2, &[words]);
+        let args: Vec<String> = command.split(' ').map(filled).collect();
+        run(&args.iter().map(String::as_str).collect::<Vec<_>>()).refused(2, &[words]);
     }
     let grey = case("one_channel.pt");
     let args = ["invert", "--generator", text(&grey), "--encoder", "none", "--optimize", "2"];

@@ -198,6 +198,10 @@ impl Tables {
         let clip = |model: &ClipModel| {
             let path = builtin::resolve_clip(&model.model, models_dir)?;
             let table = ClipTable::read(&path)?;
+            if config.target_images.is_none() {
+                direction::check_phrase(table.config(), &config.source)?;
+                direction::check_phrase(table.config(), &config.target)?;
+            }
             Ok((path, table))
         };
         let clips = config.clip.iter().map(clip).collect::<Result<Vec<_>>>()?;

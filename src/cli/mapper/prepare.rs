@@ -2,6 +2,7 @@
 
 use super::super::printer::Printer;
 use super::super::unread;
+use crate::adapt::direction;
 use crate::builtin;
 use crate::checkpoint::save_safetensors;
 use crate::clip::{Clip, Resize, Vocabulary};
@@ -49,6 +50,8 @@ pub(super) fn prepare(
         if config.parity == Parity::Original && config.clip.iter().any(|c| c.model == *name) {
             Eye::check_styleclip(&shape, clip.config().resolution())?;
         }
+        direction::check_phrase(clip.config(), &config.source)?;
+        direction::check_phrase(clip.config(), &config.target)?;
     }
     let (generator, origin) = table.open(Kind::Float, device)?;
     printer.detail(&format!("{files}: {} generator", shape.size_in_words()));

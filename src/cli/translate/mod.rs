@@ -68,6 +68,9 @@ pub(super) fn run(args: &TranslateArgs, printer: &Printer) -> anyhow::Result<()>
     for domain in &domains {
         let other = GeneratorTable::read(&domain.files, None)?;
         check_fits(domain, other.config(), tables.generator.config())?;
+        if domains.len() == 1 {
+            args.mapper.check(other.config())?;
+        }
     }
     let inverter = Inverter::open(&args.inversion, tables, printer)?;
     // Masks and sketches are drawn to fit: there is no face to look for.
