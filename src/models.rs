@@ -1,6 +1,6 @@
 //! Files → models: the one place where the readers of [`crate::checkpoint`] and the networks meet.
 
-use crate::checkpoint::{self, Checkpoint, Named, Report};
+use crate::checkpoint::{self, Checkpoint, Named, NotFinite, Report};
 use crate::clip::{self, Clip, Vocabulary};
 use crate::error::{Error, Result};
 use crate::torch::{ShapeMap, TensorMap, catch};
@@ -27,11 +27,11 @@ pub use direction_choice::{StoredDirection, open_direction};
 pub use directions::{Axes, Directions, open_directions};
 pub use files::GeneratorFiles;
 pub use generator::{
-    StoredGenerator, class_of, generator_config, generator_metadata, open_generator,
-    open_generator_of_class, read_generator,
+    GeneratorTable, StoredGenerator, class_of, generator_config, generator_metadata,
+    open_generator, open_generator_of_class, read_generator,
 };
-pub use inversion::{open_arcface, open_detector, open_encoder, open_lpips};
-pub use mapper::{MAPPER_FORMAT, StoredMapper, open_mapper};
+pub use inversion::{EncoderTable, open_arcface, open_detector, open_encoder, open_lpips};
+pub use mapper::{MAPPER_FORMAT, MapperTable, StoredMapper, open_mapper};
 
 /// OpenAI's name of the token table.
 const TOKENS: &str = "token_embedding.weight";
@@ -65,20 +65,7 @@ impl Origin {
 /// As [`open_generator`]; [`Error::Tensors`] when the towers end in different widths; as [`vocabulary()`]; and
 /// [`Error::File`] for a configuration that states something else than this program computes.
 pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
-    let ClipFile { named, config, table, needed, optional, what, note } = ClipFile::open(path)?;
-    let (tensors, report) = catch("reading CLIP", || {
-        let (mut tensors, report) =
-            checkpoint::fill(&what, &needed, &optional, &named, kind, device)?;
-        if let Some(table) = &table {
-            tensors.insert(TOKENS.into(), table.spread(path, kind, device)?);
-        }
-        Ok((tensors, report))
-    })?;
-    let words = vocabulary(&named)?;
-    let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?.with_vocabulary(words);
-    let mut origin = Origin::new(path, named.metadata, report)?;
-    origin.notes.extend(note);
-    Ok((clip, origin))
+    ClipTable::read(path)?.open(kind, device)
 }
 
 /// The tensors of a CLIP under OpenAI's names, as its file holds them; a narrow token table is spread out.
@@ -86,35 +73,42 @@ pub fn open_clip(path: &Path, kind: Kind, device: Device) -> Result<(Clip, Origi
 /// # Errors
 /// As [`open_clip`].
 pub fn read_clip(path: &Path) -> Result<(TensorMap, Origin)> {
-    let ClipFile { named, table, needed, optional, what, note, .. } = ClipFile::open(path)?;
-    let report = checkpoint::check(&what, &needed, &optional, &named)?;
-    let mut tensors = TensorMap::new();
-    for name in &report.applied {
-        tensors.insert(name.clone(), named.entries[name].tensor()?);
-    }
+    let ClipTable { named, table, needed, optional, note, .. } = ClipTable::read(path)?;
+    let report = checkpoint::check(CLIP, &needed, &optional, &named)?;
+    let (mut tensors, mut not_finite) = checkpoint::read(&report, &named)?;
     if let Some(table) = &table {
         let spread = catch("reading CLIP", || table.spread(path, table.kind(), Device::Cpu))?;
+        not_finite.look(TOKENS, &spread)?;
         tensors.insert(TOKENS.into(), spread);
     }
     let mut origin = Origin::new(path, named.metadata, report)?;
     origin.notes.extend(note);
+    origin.notes.extend(not_finite.note().map(|note| format!("`{}`: {note}", path.display())));
     Ok((tensors, origin))
 }
 
-/// A CLIP's file, and what its model needs of it.
-struct ClipFile {
+/// What a file of a CLIP must make, in messages.
+const CLIP: &str = "CLIP";
+
+/// A CLIP of which only the table of its file was read: what it is, and that it is complete.
+#[derive(Debug)]
+pub struct ClipTable {
     named: Named,
     config: clip::Config,
     table: Option<TokenTable>,
     needed: ShapeMap,
     optional: ShapeMap,
-    what: String,
+    words: Option<Vocabulary>,
     /// What was taken for granted.
     note: Option<String>,
 }
 
-impl ClipFile {
-    fn open(path: &Path) -> Result<Self> {
+impl ClipTable {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// As [`open_clip`], but for what the numbers tell.
+    pub fn read(path: &Path) -> Result<Self> {
         let file = checkpoint::open(path)?;
         let mut named = checkpoint::clip(&file)?;
         let table = TokenTable::find(&named)?;
@@ -131,12 +125,43 @@ impl ClipFile {
                 "use a CLIP with OpenAI's vocabulary",
             ));
         }
-        let what = format!("`{}` is no complete CLIP", path.display());
         let (mut needed, optional) = (config.shapes(), config.optional_shapes());
         if table.is_some() {
             needed.remove(TOKENS);
         }
-        Ok(Self { named, config, table, needed, optional, what, note })
+        checkpoint::check(CLIP, &needed, &optional, &named)?;
+        let words = vocabulary(&named)?;
+        Ok(Self { named, config, table, needed, optional, words, note })
+    }
+
+    /// What the CLIP is.
+    pub fn config(&self) -> &clip::Config {
+        &self.config
+    }
+
+    /// Reads the numbers.
+    ///
+    /// # Errors
+    /// [`Error::File`] for damaged data and numbers that are not finite; [`Error::Tensors`] when the towers do not fit.
+    pub fn open(self, kind: Kind, device: Device) -> Result<(Clip, Origin)> {
+        let Self { named, config, table, needed, optional, words, note } = self;
+        let path = &named.origin;
+        let (tensors, report) = catch("reading CLIP", || {
+            let (mut tensors, report) =
+                checkpoint::fill(CLIP, &needed, &optional, &named, kind, device)?;
+            if let Some(table) = &table {
+                let spread = table.spread(path, kind, device)?;
+                let mut not_finite = NotFinite::default();
+                not_finite.look(TOKENS, &spread)?;
+                not_finite.refuse(path)?;
+                tensors.insert(TOKENS.into(), spread);
+            }
+            Ok((tensors, report))
+        })?;
+        let clip = Clip::new(config, tensors).map_err(|e| in_file(e, path))?.with_vocabulary(words);
+        let mut origin = Origin::new(&named.origin, named.metadata, report)?;
+        origin.notes.extend(note);
+        Ok((clip, origin))
     }
 }
 

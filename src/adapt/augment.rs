@@ -5,6 +5,7 @@
 //! resampling per copy instead of one per change.
 
 use crate::config::Augment;
+use crate::imaging::colours;
 use crate::rng::Stream;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
@@ -106,7 +107,7 @@ impl Draw {
 
     /// Changes a batch: `[N, 3, H, W]` in [-1, 1] → `[copies · N, 3, H, W]`, copies outermost.
     pub fn apply(&self, images: &Tensor) -> Tensor {
-        let x = images.repeat([self.copies, 1, 1, 1]);
+        let x = colours(images).repeat([self.copies, 1, 1, 1]);
         let grid = Tensor::affine_grid_generator(&self.affine, x.size(), false);
         // Bilinear (0) with reflected borders (2).
         let x = x.grid_sampler(&grid, 0, 2, false);

@@ -1,6 +1,6 @@
 //! Directions in CLIP's space: from two phrases, or from images. Made once, before the loop.
 
-use crate::clip::{Clip, Preprocess, Resize, normalise, templates, tokenizer::Tokenizer};
+use crate::clip::{self, Clip, Preprocess, Resize, normalise, templates, tokenizer::Tokenizer};
 use crate::config::Losses;
 use crate::error::{Error, Result};
 use crate::torch::threads::{self, Shared};
@@ -94,6 +94,16 @@ impl Direction {
 pub fn template_features(clip: &Clip, phrase: &str, templates: &[&str]) -> Result<Tensor> {
     let texts: Vec<String> = templates.iter().map(|t| templates::fill(t, phrase)).collect();
     features(clip, &texts)
+}
+
+/// Whether a CLIP can read a phrase in every template: known from its sizes, before any number of it is read.
+///
+/// # Errors
+/// [`Error::Request`] when a filled template is too long for it.
+pub fn check_phrase(clip: &clip::Config, phrase: &str) -> Result<()> {
+    let context = clip.text.context as usize;
+    let fits = |t: &&str| Tokenizer::openai().tokenize(&templates::fill(t, phrase), context);
+    templates::TEMPLATES.iter().try_for_each(|template| fits(template).map(drop))
 }
 
 /// Normalised features of texts as given, `[K, E]`.

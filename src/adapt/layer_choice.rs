@@ -5,7 +5,7 @@
 //! (`conv1`, `to_rgb1`, `convs.0` …) is off by one against what an input really drives (`conv1`; `to_rgb1` and
 //! `convs.0`; `convs.1` …; golden `nada/layers.json`). [`Routing`] has both.
 
-use crate::config::{LayerSet, Layers, NamedSet};
+use crate::config::{LayerSet, Layers, NamedSet, Parity};
 use crate::error::{Error, Result, near_names};
 use crate::stylegan2::{Config, LayerId};
 use crate::torch::threads;
@@ -19,6 +19,16 @@ pub enum Routing {
     Correct,
     /// To the layers that the original's shifted list names.
     Original,
+}
+
+impl Routing {
+    /// The one that a run uses.
+    pub fn of(parity: Parity) -> Self {
+        match parity {
+            Parity::Original => Self::Original,
+            Parity::None => Self::Correct,
+        }
+    }
 }
 
 /// A style input and the layers that train when it is chosen.
@@ -41,7 +51,7 @@ pub enum Plan {
         candidates: Vec<Candidate>,
         /// Layers that train whatever is chosen (the constant or the mapping network, when asked for).
         always: Vec<LayerId>,
-        /// How many are chosen.
+        /// How many are chosen; at most as many as there are.
         k: usize,
     },
 }
@@ -50,7 +60,7 @@ impl Plan {
     /// Resolves the settings for a generator.
     ///
     /// # Errors
-    /// [`Error::Request`] for layers that the generator does not have, and for a k beyond its style inputs.
+    /// [`Error::Config`] for layers that the generator does not have.
     pub fn new(settings: &Layers, config: &Config, routing: Routing) -> Result<Self> {
         let mut extra = Vec::new();
         if settings.mapping {
@@ -62,18 +72,8 @@ impl Plan {
                     extra.push(LayerId::Constant);
                 }
                 let candidates = candidates(config, settings.to_rgb, routing);
-                if settings.k > candidates.len() {
-                    return Err(Error::request(
-                        format!(
-                            "`layers.k` is {}, but this {} px generator has {} style inputs to choose from",
-                            settings.k,
-                            config.resolution,
-                            candidates.len()
-                        ),
-                        format!("use `--k` with 1 to {}, or `--layers all`", candidates.len()),
-                    ));
-                }
-                return Ok(Self::Adaptive { candidates, always: extra, k: settings.k });
+                let k = settings.k.min(candidates.len());
+                return Ok(Self::Adaptive { candidates, always: extra, k });
             }
             LayerSet::Named(set) => {
                 if settings.constant != Some(false) {
@@ -102,6 +102,20 @@ impl Plan {
         extra.sort();
         extra.dedup();
         Ok(Self::Fixed(extra))
+    }
+
+    /// What there is to say of a k that leaves nothing to choose: the original's README asks for 18 at 1024 px.
+    pub fn note(settings: &Layers, config: &Config, routing: Routing) -> Option<String> {
+        let adaptive = settings.choose == LayerSet::Named(NamedSet::Adaptive);
+        let all = candidates(config, settings.to_rgb, routing).len();
+        (adaptive && settings.k >= all).then(|| {
+            format!(
+                "`layers.k` is {}, and a {} generator has {all} style inputs to choose from: all of them train in every \
+                 step",
+                settings.k,
+                config.size_in_words()
+            )
+        })
     }
 }
 
@@ -238,10 +252,26 @@ mod tests {
     }
 
     #[test]
-    fn a_k_beyond_the_layers_and_unknown_names_are_refused() {
-        let adaptive =
-            Layers { choose: LayerSet::Named(NamedSet::Adaptive), k: 19, ..Layers::default() };
-        assert!(plan(&adaptive).unwrap_err().to_string().contains("has 17 style inputs"));
+    fn a_k_beyond_the_layers_means_all_of_them() {
+        let note = |k: usize, routing: Routing| {
+            let settings =
+                Layers { choose: LayerSet::Named(NamedSet::Adaptive), k, ..Layers::default() };
+            let config = Config::standard(1024, 2);
+            let Plan::Adaptive { k, .. } = Plan::new(&settings, &config, routing).unwrap() else {
+                panic!()
+            };
+            (k, Plan::note(&settings, &config, routing).is_some())
+        };
+        assert_eq!(note(16, Routing::Correct), (16, false));
+        assert_eq!(note(17, Routing::Correct), (17, true));
+        // The README of the original at 1024 px.
+        assert_eq!(note(18, Routing::Correct), (17, true));
+        assert_eq!(note(18, Routing::Original), (18, true));
+        assert_eq!(note(99, Routing::Original), (18, true));
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
         let list = Layers {
             choose: LayerSet::List(vec!["convs.3".into(), "conv.3".into()]),
             ..Layers::default()

@@ -4,6 +4,7 @@
 //! rinongal/StyleGAN-nada `criteria/clip_loss.py` (reference §1.6), HyperDomainNet (§7); goldens `nada/losses`.
 
 use crate::config::Losses;
+use crate::imaging::colours;
 use tch::{Kind, Tensor};
 
 /// A term of the loss: its name in presets and metrics, and where its weight stands.
@@ -167,14 +168,9 @@ pub fn magnitude(source: &Tensor, adapted: &Tensor, direction: &Tensor) -> Tenso
 /// 1 − correlation of edge maps at half resolution: the same lines at the same places.
 pub fn edges(source: &Tensor, adapted: &Tensor) -> Tensor {
     let map = |x: &Tensor| {
-        let grey = ((x + 1.0) / 2.0).mean_dim([1i64].as_slice(), true, x.kind()).avg_pool2d(
-            [2, 2],
-            [2, 2],
-            [0, 0],
-            false,
-            true,
-            None::<i64>,
-        );
+        let grey = ((colours(x) + 1.0) / 2.0)
+            .mean_dim([1i64].as_slice(), true, x.kind())
+            .avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>);
         let (h, w) = (grey.size()[2], grey.size()[3]);
         let corner = |dy, dx| grey.narrow(2, dy, h - 1).narrow(3, dx, w - 1);
         let (gx, gy) = (corner(1, 0) - corner(0, 0), corner(0, 1) - corner(0, 0));
@@ -205,7 +201,7 @@ pub fn out_of_range(adapted: &Tensor) -> Tensor {
 
 /// Mean squared distance of the pixels, taken to [0, 1], from their own grey: 0 for what has no colour.
 pub fn chroma(adapted: &Tensor) -> Tensor {
-    let x = adapted / 2.0;
+    let x = colours(adapted) / 2.0;
     (&x - x.mean_dim([1i64].as_slice(), true, x.kind())).square().mean(x.kind())
 }
 

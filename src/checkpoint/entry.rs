@@ -13,6 +13,8 @@ const MAX_EXPANSION: u64 = 16;
 const SMALL: u64 = 1 << 20;
 /// No tensor of the models that are read here comes near this many bytes.
 const MAX_TENSOR_BYTES: u64 = 16 << 30;
+/// Longest row that [`Entry::squared`] takes: filters are shorter.
+const MAX_SQUARED: i64 = 64;
 /// libtorch's own limit on dimensions is 64.
 const MAX_RANK: usize = 64;
 
@@ -46,13 +48,14 @@ struct View {
     storage: Arc<Storage>,
 }
 
-/// What is done to numbers after they were read. None makes them more.
+/// What is done to numbers after they were read. None makes them more, but for short rows.
 #[derive(Clone, Debug, PartialEq)]
 enum Change {
     Reshape(Vec<i64>),
     Permute(Vec<i64>),
     Flip(Vec<i64>),
     Row(i64),
+    Square,
     Add(f64),
     Scale(f64),
 }
@@ -211,6 +214,16 @@ impl Entry {
         Ok(self)
     }
 
+    /// A short row `[k]` as the plane `[k, k]` of its products with itself.
+    pub(crate) fn squared(mut self) -> std::result::Result<Self, String> {
+        match *self.shape {
+            [k] if k <= MAX_SQUARED => self.shape = vec![k, k],
+            _ => return Err(format!("shape {:?} is no row of at most {MAX_SQUARED}", self.shape)),
+        }
+        self.changes.push(Change::Square);
+        Ok(self)
+    }
+
     /// Its last `count` dimensions backwards.
     pub(crate) fn flipped_last(mut self, count: usize) -> std::result::Result<Self, String> {
         let rank = self.shape.len();
@@ -290,6 +303,7 @@ impl Change {
             Self::Permute(order) => tensor.permute(order),
             Self::Flip(dimensions) => tensor.flip(dimensions),
             Self::Row(index) => tensor.select(0, *index),
+            Self::Square => tensor.outer(tensor),
             Self::Add(summand) => tensor + *summand,
             Self::Scale(factor) => tensor * *factor,
         }

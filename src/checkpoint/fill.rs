@@ -1,5 +1,6 @@
 //! Makes the complete set of tensors of a model from what a file offers, or says everything that is wrong.
 
+use super::NotFinite;
 use super::dialect::Named;
 use crate::error::{Error, Result, near_names};
 use crate::torch::{self, ShapeMap, TensorMap};
@@ -21,13 +22,13 @@ pub struct Report {
 
 /// Reads every tensor of `needed`, and those of `optional` that are there, as `kind` on `device`.
 ///
-/// Strict: names and shapes must agree exactly. `what` names the model in messages ("generator"). The tensors own
+/// Strict: names and shapes must agree exactly. `what` names the model in messages ("16 px generator"). The tensors own
 /// their memory; integers and bools become `kind` too. Tensors are read one at a time, so that the memory needed is
 /// that of the result and one tensor.
 ///
 /// # Errors
 /// One [`Error::Tensors`] with every tensor that is missing or has another shape (the first 20, sorted), and names
-/// that look alike; [`Error::File`] for damaged data, [`Error::OutOfMemory`].
+/// that look alike; [`Error::File`] for damaged data and for numbers that are not finite, [`Error::OutOfMemory`].
 pub fn fill(
     what: &str,
     needed: &ShapeMap,
@@ -37,15 +38,32 @@ pub fn fill(
     device: Device,
 ) -> Result<(TensorMap, Report)> {
     let report = check(what, needed, optional, offered)?;
-    let mut tensors = TensorMap::new();
+    let (mut tensors, mut not_finite) = (TensorMap::new(), NotFinite::default());
     for name in &report.applied {
         let stored = offered.entries[name].tensor()?;
         let tensor = torch::catch(&format!("loading the {what}"), || {
             Ok(stored.to_device(device).to_kind(kind))
         })?;
+        not_finite.look(name, &tensor)?;
         tensors.insert(name.clone(), tensor);
     }
+    not_finite.refuse(&offered.origin)?;
     Ok((tensors, report))
+}
+
+/// The tensors that [`check`] found, as they are stored, and which of them have numbers that are not finite: to be said,
+/// or refused.
+///
+/// # Errors
+/// [`Error::File`] for damaged data, [`Error::OutOfMemory`].
+pub fn read(report: &Report, offered: &Named) -> Result<(TensorMap, NotFinite)> {
+    let (mut tensors, mut not_finite) = (TensorMap::new(), NotFinite::default());
+    for name in &report.applied {
+        let tensor = offered.entries[name].tensor()?;
+        not_finite.look(name, &tensor)?;
+        tensors.insert(name.clone(), tensor);
+    }
+    Ok((tensors, not_finite))
 }
 
 /// What [`fill()`] would use, without reading a number.

@@ -17,6 +17,7 @@ mod delta;
 pub mod dialect;
 mod entry;
 mod fill;
+mod finite;
 mod flatten;
 mod hash;
 mod modules;
@@ -42,7 +43,8 @@ pub use address::Address;
 pub use delta::{DELTA_FORMAT, apply_delta, delta};
 pub use dialect::{Contents, Named, Network, Part, clip, encoder, generator, mapper, recognise};
 pub use entry::Entry;
-pub use fill::{Report, check, fill};
+pub use fill::{Report, check, fill, read};
+pub use finite::NotFinite;
 pub use hash::{sha256, sha256_of};
 pub use npy::save_npy;
 pub(crate) use pickle_writer::PickleWriter;
@@ -220,7 +222,7 @@ fn open_whole(path: &Path) -> Result<Checkpoint> {
     if let Some(index) = Index::find(path)? {
         return index.open();
     }
-    read(&Bytes::map(path)?)
+    read_table(&Bytes::map(path)?)
 }
 
 /// As [`open`], from memory; `path` is used in messages only.
@@ -228,10 +230,10 @@ fn open_whole(path: &Path) -> Result<Checkpoint> {
 /// # Errors
 /// As [`open`].
 pub fn open_bytes(path: impl AsRef<Path>, bytes: Vec<u8>) -> Result<Checkpoint> {
-    read(&Bytes::held(path.as_ref(), bytes))
+    read_table(&Bytes::held(path.as_ref(), bytes))
 }
 
-fn read(bytes: &Bytes) -> Result<Checkpoint> {
+fn read_table(bytes: &Bytes) -> Result<Checkpoint> {
     let parts = match sniff::container(bytes)? {
         Container::Safetensors => safetensors_file::read(bytes)?,
         Container::TorchLegacy => torch_file::read_legacy(bytes)?,

@@ -221,24 +221,30 @@ fn drawn(path: &Route, frame: u32, codes: &Tensor, morph: &Morph, side: u32) -> 
     }
     let tiles: Vec<RgbImage> = tiles
         .into_iter()
-        .map(|tile| match tile.width() == side {
-            true => tile,
-            false => imageops::resize(&tile, side, side, FilterType::CatmullRom),
+        .map(|tile| {
+            // The longer side becomes `side`.
+            let (w, h) = tile.dimensions();
+            let scaled = |own: u32| (own * side / w.max(h)).max(1);
+            match w.max(h) == side {
+                true => tile,
+                false => imageops::resize(&tile, scaled(w), scaled(h), FilterType::CatmullRom),
+            }
         })
         .collect();
     if let [only] = &tiles[..] {
         return Ok(only.clone());
     }
     let (columns, rows) = shape(tiles.len());
-    let step = side + GAP;
+    let (width, height) = tiles.first().map_or((side, side), RgbImage::dimensions);
+    let (across, down) = (width + GAP, height + GAP);
     let white = image::Rgb([255; 3]);
-    let mut picture = RgbImage::from_pixel(columns * step - GAP, rows * step - GAP, white);
+    let mut picture = RgbImage::from_pixel(columns * across - GAP, rows * down - GAP, white);
     for (tile, i) in tiles.iter().zip(0..) {
         imageops::replace(
             &mut picture,
             tile,
-            i64::from(i % columns * step),
-            i64::from(i / columns * step),
+            i64::from(i % columns * across),
+            i64::from(i / columns * down),
         );
     }
     Ok(picture)

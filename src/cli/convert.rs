@@ -85,6 +85,9 @@ pub(super) fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<()> {
             let files = builtin::resolve_generator(&args.input)?;
             not_itself(files.deltas.iter().chain([&files.base]), &args.output)?;
             let mut stored = models::read_generator(&files, None)?;
+            if let Some(note) = stored.not_finite.note() {
+                printer.warn(&format!("`{files}`: {note}"));
+            }
             if args.estimate_latent_avg && !stored.tensors.contains_key("latent_avg") {
                 if stored.config.classes > 0 {
                     return Err(Error::request(
@@ -146,7 +149,7 @@ pub(super) fn write_generator(
 ) -> Result<()> {
     // Refuses filters that nada does not have before anything is written.
     generator_of(stored)?;
-    let StoredGenerator { config, tensors, origin } = stored;
+    let StoredGenerator { config, tensors, origin, .. } = stored;
     let mut metadata = origin.metadata.clone();
     // About the container, not about what is in it.
     metadata.remove("torch.version");
@@ -180,6 +183,12 @@ pub(super) fn write_generator(
             if config.classes > 0 {
                 printer.warn(
                     "rosinality's code knows no classes: it will not load this file, nada does",
+                );
+            }
+            if config.constant_size != [4, 4] || config.image_channels != 3 {
+                printer.warn(
+                    "rosinality's class begins at 4×4 pixels and ends in three colours: only one that is changed to this \
+                     generator's shapes loads this file, nada does",
                 );
             }
             if config.conv_clamp.is_some() {

@@ -1,6 +1,6 @@
 //! `nada invert`: photos → the codes from which a generator makes them again.
 
-use super::inverting::{InputKind, InversionArgs, Inverter, Kept, Ledger, Session};
+use super::inverting::{InputKind, InversionArgs, Inverter, Kept, Ledger, Session, Tables};
 use super::photos::{Cutter, PhotoArgs, distinct, gather};
 use super::printer::{Printer, table};
 use crate::checkpoint::{save_npy, save_safetensors};
@@ -48,7 +48,8 @@ pub(super) struct InvertArgs {
 pub(super) fn run(args: &InvertArgs, printer: &Printer) -> anyhow::Result<()> {
     let photos = gather(&args.photos.photos, printer)?;
     let asked = args.generator.as_deref();
-    let inverter = Inverter::open(&args.inversion, asked, None, InputKind::Photo, printer)?;
+    let tables = Tables::read(&args.inversion, asked, None, InputKind::Photo)?;
+    let inverter = Inverter::open(&args.inversion, tables, printer)?;
     let cutter = Cutter::new(
         &args.photos,
         photos.len(),

@@ -18,6 +18,7 @@
 //!
 //! The last rows lose 7 to 17 ms an image where the generator itself needs seconds.
 
+use crate::imaging::colours;
 use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
@@ -61,6 +62,7 @@ impl Preprocess {
     /// # Panics
     /// When the images have not four dimensions, or no pixels.
     pub fn apply(&self, images: &Tensor) -> Tensor {
+        let images = &colours(images);
         let (_, _, height, width) = images.size4().expect("images are [N, 3, H, W]");
         let short = height.min(width);
         assert!(short > 0, "an image of {width} x {height} pixels cannot be resized");

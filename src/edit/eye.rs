@@ -2,6 +2,8 @@
 
 use crate::clip::{Preprocess, Resize};
 use crate::error::{Error, Result};
+use crate::imaging::colours;
+use crate::stylegan2;
 use tch::{Device, Kind, Tensor};
 
 /// StyleCLIP enlarges images so many times before it averages them down …
@@ -25,19 +27,25 @@ impl Eye {
         Self::Clip(Preprocess::new(resolution, resize))
     }
 
+    /// Whether a generator's images can be shown to a CLIP of `resolution` in StyleCLIP's way.
+    ///
+    /// # Errors
+    /// As [`Eye::styleclip`]; images that are not square cannot.
+    pub fn check_styleclip(generator: &stylegan2::Config, resolution: i64) -> Result<()> {
+        let [height, width] = generator.image_size();
+        if height != width || height % BLOCKS != 0 || resolution != ENLARGED * BLOCKS {
+            return Err(no_styleclip(&generator.size_in_words(), resolution));
+        }
+        Ok(())
+    }
+
     /// StyleCLIP's way, from images of `side` pixels to a CLIP of `resolution`.
     ///
     /// # Errors
     /// [`Error::Request`] unless `side` is a multiple of 32 and the CLIP takes 224 px: nothing else comes out of it.
     pub fn styleclip(side: i64, resolution: i64, kind: Kind, device: Device) -> Result<Self> {
         if side % BLOCKS != 0 || side == 0 || resolution != ENLARGED * BLOCKS {
-            return Err(Error::request(
-                format!(
-                    "StyleCLIP's way of showing images goes from multiples of {BLOCKS} px to {} px, not from {side} to {resolution}",
-                    ENLARGED * BLOCKS
-                ),
-                "leave out `parity: original`, or use a CLIP of 224 px such as ViT-B/32",
-            ));
+            return Err(no_styleclip(&side.to_string(), resolution));
         }
         let pool = side / BLOCKS;
         let mut weights = vec![0f64; (resolution * side) as usize];
@@ -54,9 +62,19 @@ impl Eye {
     pub fn apply(&self, images: &Tensor) -> Tensor {
         match self {
             Self::Clip(preprocess) => preprocess.apply(images),
-            Self::StyleClip(matrix) => matrix.matmul(images).matmul(&matrix.tr()),
+            Self::StyleClip(matrix) => matrix.matmul(&colours(images)).matmul(&matrix.tr()),
         }
     }
+}
+
+fn no_styleclip(side: &str, resolution: i64) -> Error {
+    Error::request(
+        format!(
+            "StyleCLIP's way of showing images goes from multiples of {BLOCKS} px to {} px, not from {side} to {resolution}",
+            ENLARGED * BLOCKS
+        ),
+        "leave out `parity: original`, or use a CLIP of 224 px such as ViT-B/32",
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The identity loss: 1 − cosine of ArcFace's features of two images of a face.
 
 use crate::clip::normalise;
+use crate::imaging::colours;
 use crate::invert::ArcFace;
 use tch::Tensor;
 
@@ -24,6 +25,7 @@ impl Identity {
 
     /// Features of length 1 of FFHQ-aligned faces `[N, 3, H, W]` in [-1, 1], `[N, E]`. Differentiable.
     pub fn features(&self, images: &Tensor) -> Tensor {
+        let images = &colours(images);
         let size = images.size();
         let images = match size[2..] == [SIDE, SIDE] {
             true => images.shallow_clone(),

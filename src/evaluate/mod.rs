@@ -37,11 +37,13 @@ pub use pairs::Pairs;
 pub use report::Report;
 pub use spread::Spread;
 
+use crate::imaging::colours;
 use tch::{Kind, Tensor};
 
-/// Images as a PNG holds them: clamped to [-1, 1], in steps of 1/255 of that range; what is no number is black.
+/// Images as a PNG in colours holds them: clamped to [-1, 1], in steps of 1/255 of that range; what is no number is black.
 pub fn as_saved(images: &Tensor) -> Tensor {
-    let levels = (images.nan_to_num(-1.0, 1.0, -1.0).clamp(-1.0, 1.0) + 1.0) * 127.5;
+    let seen = colours(&images.nan_to_num(-1.0, 1.0, -1.0).clamp(-1.0, 1.0));
+    let levels = (seen + 1.0) * 127.5;
     (levels + 0.5).floor() / 127.5 - 1.0
 }
 

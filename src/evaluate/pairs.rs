@@ -21,7 +21,8 @@ impl Pairs {
     /// network trained, too), each makes its own of the same z.
     ///
     /// # Errors
-    /// [`Error::Request`] when the generators are built differently.
+    /// [`Error::Request`] when the generators are built differently, or when a side of their images is no multiple of 8,
+    /// which [`super::views`] needs.
     pub fn new(
         source: Generator,
         adapted: Generator,
@@ -33,6 +34,15 @@ impl Pairs {
             return Err(Error::request(
                 "the run's start generator has another shape than its result",
                 "the start generator was replaced since: put the earlier file back",
+            ));
+        }
+        if source.config().image_size().iter().any(|side| side % 8 != 0) {
+            return Err(Error::request(
+                format!(
+                    "images of {} cannot be evaluated: both sides must be multiples of 8",
+                    source.config().size_in_words()
+                ),
+                "look at `before_after.png` in the run's folder instead",
             ));
         }
         Ok(Self { source, adapted, psi, seed, shares_mapping })

@@ -49,7 +49,12 @@ impl Card<'_> {
     /// The card as Markdown.
     pub fn text(&self) -> String {
         let about = |key: &str| self.origin.metadata.get(key).map(String::as_str);
-        let Config { resolution, z_dim, style_dim, mapping_layers, .. } = self.config;
+        let Config { image_channels, z_dim, style_dim, mapping_layers, .. } = self.config;
+        let kind = match image_channels {
+            1 => ", grey",
+            4 => ", colours and opacity",
+            _ => "",
+        };
         let name = self.files.first().and_then(|(path, _)| path.file_name());
         let name = name.map_or_else(|| "export".into(), |name| name.to_string_lossy());
         let mut rows = Vec::new();
@@ -60,7 +65,8 @@ impl Card<'_> {
         rows.push((
             "Generator",
             format!(
-                "StyleGAN2, {resolution} px, z of {z_dim}, w of {style_dim}, {} style inputs, {mapping_layers} mapping layers",
+                "StyleGAN2, {}{kind}, z of {z_dim}, w of {style_dim}, {} style inputs, {mapping_layers} mapping layers",
+                self.config.size_in_words(),
                 self.config.num_styles()
             ),
         ));

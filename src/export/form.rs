@@ -21,8 +21,8 @@ pub enum FormNoise {
 /// A generator ready to be written as a graph. Everything is float32 on the CPU.
 #[derive(Debug)]
 pub struct Form {
-    /// Side of the images.
-    pub resolution: i64,
+    /// Channels, height and width of the images.
+    pub image: [i64; 3],
     /// Width of z.
     pub z_dim: i64,
     /// Width D of the styles.
@@ -34,12 +34,10 @@ pub struct Form {
     pub mapping: Vec<(Tensor, Tensor)>,
     /// The average style, `[D]`.
     pub latent_avg: Tensor,
-    /// `[1, C, 4, 4]`.
+    /// `[1, C, 4, 4]` as a rule.
     pub constant: Tensor,
     /// In the order of synthesis.
     pub layers: Vec<FormLayer>,
-    /// The low-pass filter with its gain of 4, `[4, 4]`.
-    pub kernel: Tensor,
     /// What every layer puts out stays within ± this.
     pub clamp: Option<f64>,
 }
@@ -57,6 +55,9 @@ pub struct FormLayer {
     pub affine_bias: Tensor,
     /// What it does with the scaled input.
     pub step: Step,
+    /// The low-pass filter of its doubling with a gain of 4, `[e, e]` with an even e, as a correlation for a
+    /// convolution, as stored for a ToRGB.
+    filter: Tensor,
     /// `[1, O, 1, 1]`; √2 of the activation is in it.
     pub bias: Tensor,
 }
@@ -77,7 +78,7 @@ pub enum Step {
     },
     /// A 1×1 convolution to colours, added to the enlarged picture so far.
     Rgb {
-        /// `[3, I, 1, 1]`.
+        /// `[C, I, 1, 1]`.
         weight: Tensor,
     },
 }
@@ -113,9 +114,9 @@ impl Form {
             let map = map.map(|i: usize| &tensors[&format!("noises.noise_{i}")]);
             Some(FormLayer::new(id, style, &tensors, map))
         });
-        let taps = Tensor::from_slice(&ops::FIR).to_kind(Kind::Float) * 2.0;
+        let [height, width] = config.image_size();
         Self {
-            resolution: config.resolution,
+            image: [config.image_channels, height, width],
             z_dim: config.z_dim,
             style_dim: config.style_dim,
             num_styles: config.num_styles(),
@@ -123,14 +124,8 @@ impl Form {
             layers: layers.collect(),
             latent_avg: tensors["latent_avg"].shallow_clone(),
             constant: tensors["input.input"].shallow_clone(),
-            kernel: taps.outer(&taps),
             clamp: config.conv_clamp,
         }
-    }
-
-    /// The filter for a convolution that treats each channel by itself: `[C, 1, 4, 4]`.
-    pub fn kernel_for(&self, channels: i64) -> Tensor {
-        self.kernel.expand([channels, 1, 4, 4], false).contiguous()
     }
 }
 
@@ -142,11 +137,13 @@ impl FormLayer {
         let weight = own("conv.weight").squeeze_dim(0);
         let fan_in: i64 = weight.size()[1..].iter().product();
         let weight = weight / (fan_in as f64).sqrt();
+        let mut filter = filter(id, tensors);
         let (step, bias) = if id.is_to_rgb() {
             (Step::Rgb { weight }, own("bias").shallow_clone())
         } else {
             let up = matches!(id, LayerId::Conv(i) if i % 2 == 0);
             let energy = ops::energy(&weight);
+            filter = filter.flip([0, 1]);
             let weight = if up { weight.transpose(0, 1).contiguous() } else { weight };
             let noise = noise.map(|map| map * own("noise.weight") * SQRT_2);
             (
@@ -161,11 +158,29 @@ impl FormLayer {
             affine_bias: own("conv.modulation.bias").shallow_clone(),
             step,
             bias,
+            filter,
         }
+    }
+
+    /// The filter for a convolution that treats each of the layer's channels by itself: `[C, 1, e, e]`.
+    pub fn kernel(&self) -> Tensor {
+        let side = self.filter.size()[0];
+        self.filter.expand([self.channels(), 1, side, side], false).contiguous()
+    }
+
+    /// The padding that belongs to [`FormLayer::kernel`].
+    pub fn kernel_padding(&self) -> i64 {
+        ops::filter_padding(&self.filter)
     }
 
     /// Channels that come out.
     pub fn channels(&self) -> i64 {
         self.bias.size()[1]
     }
+}
+
+/// The filter that a layer doubles with: its own, if its file has an unusual one.
+fn filter(id: LayerId, tensors: &TensorMap) -> Tensor {
+    let own = tensors.iter().find(|(name, _)| id.owns(name) && name.ends_with(".kernel"));
+    own.map_or_else(ops::usual_filter, |(_, filter)| ops::even_filter(filter))
 }

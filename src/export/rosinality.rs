@@ -1,7 +1,7 @@
 //! A generator as rosinality's code, and the original StyleGAN-NADA, read it: a strict state dictionary.
 
 use crate::rng;
-use crate::stylegan2::{Config, ops};
+use crate::stylegan2::{Config, is_usual_filter, ops};
 use crate::torch::TensorMap;
 use tch::{Device, Kind, Tensor};
 
@@ -31,7 +31,7 @@ pub fn state_dict(config: &Config, mut tensors: TensorMap) -> (TensorMap, Option
             }
             _ => {
                 added.kernels += 1;
-                kernel()
+                ops::usual_filter()
             }
         };
         tensors.insert(name, tensor.to_kind(kind));
@@ -39,14 +39,8 @@ pub fn state_dict(config: &Config, mut tensors: TensorMap) -> (TensorMap, Option
     (tensors, latent_avg, added)
 }
 
-/// Without the filter kernels: they say nothing that is not known, and `nada` accepts no others.
+/// Without the filter kernels that say nothing that is not known.
 pub fn without_kernels(mut tensors: TensorMap) -> TensorMap {
-    tensors.retain(|name, _| !name.ends_with(".kernel"));
+    tensors.retain(|name, tensor| !(name.ends_with(".kernel") && is_usual_filter(tensor)));
     tensors
-}
-
-/// The filter in front of and behind every doubling, with its gain of 4: `[4, 4]`.
-fn kernel() -> Tensor {
-    let taps = Tensor::from_slice(&ops::FIR) * 2.0;
-    taps.outer(&taps)
 }

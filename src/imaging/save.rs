@@ -17,16 +17,39 @@ pub fn png(path: impl AsRef<Path>, picture: &RgbImage, text: &[(&str, &str)]) ->
     atomic::write(path, png_bytes(picture, text)?)
 }
 
+/// As [`png()`] for a picture of any channels: grey stays grey, an opacity is kept.
+///
+/// # Errors
+/// As [`png()`].
+pub fn png_of(path: impl AsRef<Path>, picture: &DynamicImage, text: &[(&str, &str)]) -> Result<()> {
+    let size = (picture.width(), picture.height());
+    let bytes = match picture {
+        DynamicImage::ImageLuma8(grey) => encoded(size, png::ColorType::Grayscale, grey, text),
+        DynamicImage::ImageRgba8(rgba) => encoded(size, png::ColorType::Rgba, rgba, text),
+        other => encoded(size, png::ColorType::Rgb, &other.to_rgb8(), text),
+    };
+    atomic::write(path, bytes?)
+}
+
 /// The bytes of a PNG with text fields inside, such as `("Description", "photo → sketch")` or `("Seed", "0")`;
 /// `Software` is always there. Viewers and `exiftool` show them.
 ///
 /// # Errors
 /// [`Error::Request`] when the picture has no pixels, or when a field's name is not 1 to 79 Latin-1 letters.
 pub fn png_bytes(picture: &RgbImage, text: &[(&str, &str)]) -> Result<Vec<u8>> {
+    encoded(picture.dimensions(), png::ColorType::Rgb, picture, text)
+}
+
+fn encoded(
+    (width, height): (u32, u32),
+    colour: png::ColorType,
+    pixels: &[u8],
+    text: &[(&str, &str)],
+) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let refused = |e: png::EncodingError| unencodable("PNG", picture, &e);
-    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
-    encoder.set_color(png::ColorType::Rgb);
+    let refused = |e: png::EncodingError| unencodable("PNG", (width, height), &e);
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(colour);
     encoder.set_depth(png::BitDepth::Eight);
     for (name, value) in [("Software", SOFTWARE)].iter().chain(text) {
         // The format ends a text at the first zero byte.
@@ -39,7 +62,7 @@ pub fn png_bytes(picture: &RgbImage, text: &[(&str, &str)]) -> Result<Vec<u8>> {
         }
     }
     let mut writer = encoder.write_header().map_err(refused)?;
-    writer.write_image_data(picture.as_raw()).map_err(refused)?;
+    writer.write_image_data(pixels).map_err(refused)?;
     writer.finish().map_err(refused)?;
     Ok(bytes)
 }
@@ -62,7 +85,7 @@ pub fn gif_bytes(frames: &[RgbImage], delay_ms: u32) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // 1 is the slowest and finest choice of the 256 colours, 30 the fastest.
     let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
-    let refused = |e: image::ImageError| unencodable("GIF", first, &e);
+    let refused = |e: image::ImageError| unencodable("GIF", first.dimensions(), &e);
     encoder.set_repeat(Repeat::Infinite).map_err(refused)?;
     for frame in frames {
         let rgba = DynamicImage::ImageRgb8(frame.clone()).into_rgba8();
@@ -79,7 +102,7 @@ pub fn gif_bytes(frames: &[RgbImage], delay_ms: u32) -> Result<Vec<u8>> {
 /// As [`gif`].
 pub fn apng(path: impl AsRef<Path>, frames: &[RgbImage], fps: u32) -> Result<()> {
     let first = of_one_size(frames)?;
-    let refused = |e: png::EncodingError| unencodable("PNG", first, &e);
+    let refused = |e: png::EncodingError| unencodable("PNG", first.dimensions(), &e);
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, first.width(), first.height());
     encoder.set_color(png::ColorType::Rgb);
@@ -113,8 +136,7 @@ fn of_one_size(frames: &[RgbImage]) -> Result<&RgbImage> {
     Ok(first)
 }
 
-fn unencodable(format: &str, picture: &RgbImage, why: &dyn std::fmt::Display) -> Error {
-    let (w, h) = picture.dimensions();
+fn unencodable(format: &str, (w, h): (u32, u32), why: &dyn std::fmt::Display) -> Error {
     let message = format!("a picture of {w} × {h} pixels cannot be written as {format}: {why}");
     Error::Request { message, hint: None }
 }

@@ -36,4 +36,4 @@ pub use lpips::Lpips;
 pub use perceptual::{Perceptual, Seen};
 pub use projector::{Losses, Projection, Settings, Space, project};
 pub use recipe::{Distance, Inputs, Inversion, Recipe, Stage, distances};
-pub use restyle::{Round, invert};
+pub use restyle::{Round, check_codes, invert};

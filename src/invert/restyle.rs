@@ -1,8 +1,9 @@
 //! From an image to codes: one pass of a one-shot encoder, or ReStyle's rounds (Alaluf et al. 2021).
 
+use super::config::Config;
 use super::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::stylegan2::{Generator, Noise, Synthesis};
+use crate::stylegan2::{self, Generator, Noise, Synthesis};
 use crate::torch::catch;
 use crate::torch::threads::{self, Shared};
 use tch::Tensor;
@@ -35,7 +36,7 @@ pub fn invert(
     rounds: usize,
     start: Option<&Round>,
 ) -> Result<Vec<Round>> {
-    check(encoder, generator)?;
+    check_codes(encoder.config(), generator.config())?;
     let config = encoder.config();
     let channels = if config.is_iterative() { config.channels - 3 } else { config.channels };
     if images.size().get(1..) != Some(&[channels, config.height, config.width]) {
@@ -111,8 +112,11 @@ fn decode(synthesis: &Synthesis, codes: Tensor) -> Result<Round> {
     Ok(Round { codes, images })
 }
 
-fn check(encoder: &Encoder, generator: &Generator) -> Result<()> {
-    let (e, g) = (encoder.config(), generator.config());
+/// Whether an encoder makes the codes that a generator takes.
+///
+/// # Errors
+/// [`Error::Request`] when it does not.
+pub fn check_codes(e: &Config, g: &stylegan2::Config) -> Result<()> {
     let styles = g.num_styles();
     let fits = e.codes == 1 || e.codes as i64 == styles;
     if fits && e.style_dim == g.style_dim {

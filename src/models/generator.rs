@@ -2,12 +2,12 @@
 
 use super::{GeneratorFiles, Origin, in_file, shapes};
 use crate::checkpoint::dialect::CONV_CLAMP;
-use crate::checkpoint::{self, Checkpoint, Named, Report, apply_delta};
+use crate::checkpoint::{self, Checkpoint, Named, NotFinite, Report, apply_delta};
 use crate::error::{Error, Result};
 use crate::stylegan2::{Config, Generator};
 use crate::torch::{ShapeMap, TensorMap, catch, copy_map};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Device, Kind};
 
 /// The metadata key of the class that a conditional generator draws.
@@ -20,6 +20,8 @@ pub struct StoredGenerator {
     pub config: Config,
     /// On the CPU. Complete in its parameters; buffers and `latent_avg` only if the file has them.
     pub tensors: TensorMap,
+    /// Numbers that are NaN or infinite: to be said, or refused.
+    pub not_finite: NotFinite,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -48,29 +50,101 @@ pub fn open_generator_of_class(
     kind: Kind,
     device: Device,
 ) -> Result<(Generator, Origin)> {
-    let files = files.into();
-    if !files.deltas.is_empty() {
-        let (base, origin) = with_deltas(&files, class)?;
-        let same = kind == Kind::Float && device == Device::Cpu;
-        return Ok((if same { base } else { base.duplicate(kind, device)? }, origin));
-    }
-    let path = &files.base;
-    let (named, offer) = offered(path)?;
-    let (tensors, report) = catch("reading the generator", || {
-        checkpoint::fill(&offer.what, &offer.needed, &offer.optional, &named, kind, device)
-    })?;
-    let class = match class {
-        None if offer.config.classes > 0 => class_of(&named.metadata, path)?,
-        asked => asked,
-    };
-    let generator =
-        Generator::of_class(offer.config, tensors, class).map_err(|e| in_file(e, path))?;
-    let origin = Origin::new(path, named.metadata, report)?;
-    Ok((generator, origin))
+    GeneratorTable::read(files, class)?.open(kind, device)
 }
 
-/// As [`open_generator`], but nothing is added, and nothing is cast unless `dtype` asks for it. With deltas the result
-/// is complete and in float32, as the adaptation left it.
+/// A generator of which only the tables of its files were read: what it is, and that it is complete.
+///
+/// What can be refused by that is refused before seconds are spent on numbers.
+#[derive(Debug)]
+pub struct GeneratorTable {
+    files: GeneratorFiles,
+    named: Named,
+    offer: Offer,
+    class: Option<i64>,
+}
+
+impl GeneratorTable {
+    /// Reads the tables. Of a conditional generator `class` will be drawn, or else the class that its file names.
+    ///
+    /// # Errors
+    /// As [`open_generator_of_class`], but for what numbers and hashes tell.
+    pub fn read(files: impl Into<GeneratorFiles>, class: Option<i64>) -> Result<Self> {
+        Self::of_any_class(files, class, false)
+    }
+
+    /// As [`GeneratorTable::read`]; with `any`, the first class is drawn where none is named.
+    ///
+    /// # Errors
+    /// As [`GeneratorTable::read`].
+    pub fn of_any_class(
+        files: impl Into<GeneratorFiles>,
+        class: Option<i64>,
+        any: bool,
+    ) -> Result<Self> {
+        let files = files.into();
+        let (named, offer) = offered(&files.base)?;
+        checkpoint::check(&offer.what, &offer.needed, &offer.optional, &named)?;
+        let mut class = class;
+        // An adaptation draws one class of a conditional base.
+        for path in &files.deltas {
+            let file = checkpoint::open(path)?;
+            only_delta(&file)?;
+            delta_names(&file, &offer.config)?;
+            class = class.or(class_of(&file.metadata, path)?);
+        }
+        if class.is_none() && offer.config.classes > 0 {
+            class = class_of(&named.metadata, &files.base)?;
+        }
+        if any && offer.config.classes > 0 {
+            class = class.or(Some(0));
+        }
+        offer.config.check_class(class)?;
+        Ok(Self { files, named, offer, class })
+    }
+
+    /// What the generator is.
+    pub fn config(&self) -> &Config {
+        &self.offer.config
+    }
+
+    /// The class that it will draw.
+    pub fn class(&self) -> Option<i64> {
+        self.class
+    }
+
+    /// What the base's file says about itself.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.named.metadata
+    }
+
+    /// Reads the numbers.
+    ///
+    /// # Errors
+    /// [`Error::File`] for damaged data, numbers that are not finite, and deltas of another base.
+    pub fn open(self, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
+        if !self.files.deltas.is_empty() {
+            let (whole, origin) = with_deltas(self)?;
+            let same = kind == Kind::Float && device == Device::Cpu;
+            return Ok((if same { whole } else { whole.duplicate(kind, device)? }, origin));
+        }
+        self.open_base(kind, device)
+    }
+
+    fn open_base(self, kind: Kind, device: Device) -> Result<(Generator, Origin)> {
+        let Self { files: GeneratorFiles { base: path, .. }, named, offer, class } = self;
+        let (tensors, report) = catch("reading the generator", || {
+            checkpoint::fill(&offer.what, &offer.needed, &offer.optional, &named, kind, device)
+        })?;
+        let generator =
+            Generator::of_class(offer.config, tensors, class).map_err(|e| in_file(e, &path))?;
+        let origin = Origin::new(&path, named.metadata, report)?;
+        Ok((generator, origin))
+    }
+}
+
+/// As [`open_generator`], but nothing is added, nothing is cast unless `dtype` asks for it, and numbers that are not
+/// finite are counted, not refused. With deltas the result is complete and in float32, as the adaptation left it.
 ///
 /// # Errors
 /// As [`open_generator`].
@@ -80,21 +154,20 @@ pub fn read_generator(files: &GeneratorFiles, dtype: Option<Kind>) -> Result<Sto
         None => Ok(tensors),
     };
     if !files.deltas.is_empty() {
-        let (generator, origin) = with_deltas(files, None)?;
-        let config = generator.config().clone();
-        return Ok(StoredGenerator { config, tensors: cast(generator.tensors())?, origin });
+        let (generator, origin) = with_deltas(GeneratorTable::read(files, None)?)?;
+        let (config, tensors) = (generator.config().clone(), cast(generator.tensors())?);
+        // Both parts were refused if they had any.
+        return Ok(StoredGenerator { config, tensors, not_finite: NotFinite::default(), origin });
     }
     let (named, offer) = offered(&files.base)?;
     let report = checkpoint::check(&offer.what, &offer.needed, &offer.optional, &named)?;
-    let mut tensors = TensorMap::new();
-    for name in &report.applied {
-        tensors.insert(name.clone(), named.entries[name].tensor()?);
-    }
+    let (tensors, not_finite) = checkpoint::read(&report, &named)?;
     let origin = Origin::new(&files.base, named.metadata, report)?;
-    Ok(StoredGenerator { config: offer.config, tensors: cast(tensors)?, origin })
+    Ok(StoredGenerator { config: offer.config, tensors: cast(tensors)?, not_finite, origin })
 }
 
 /// What a file offers, and what a generator of that shape needs.
+#[derive(Debug)]
 struct Offer {
     what: String,
     config: Config,
@@ -113,7 +186,7 @@ fn offered(path: &Path) -> Result<(Named, Offer)> {
     }
     let named = checkpoint::generator(&file)?;
     let config = generator_config(&named)?;
-    let what = format!("`{}` is no complete {} px generator", path.display(), config.resolution);
+    let what = format!("{} generator", config.size_in_words());
     let (needed, optional) = (config.parameter_shapes(), config.optional_shapes());
     Ok((named, Offer { what, config, needed, optional }))
 }
@@ -176,18 +249,9 @@ fn where_its_base_is(delta: &Checkpoint) -> String {
 /// The base with every delta upon it, in float32 on the CPU.
 ///
 /// The hash of the result, which a delta upon it would name, is that of the two hashes joined by a plus.
-fn with_deltas(files: &GeneratorFiles, class: Option<i64>) -> Result<(Generator, Origin)> {
-    let named = |path: &PathBuf| class_of(&checkpoint::open(path)?.metadata, path);
-    // An adaptation draws one class of a conditional base.
-    let class = files
-        .deltas
-        .iter()
-        .map(named)
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .fold(class, Option::or);
-    let (mut generator, mut origin) =
-        open_generator_of_class(files.base.clone(), class, Kind::Float, Device::Cpu)?;
+fn with_deltas(table: GeneratorTable) -> Result<(Generator, Origin)> {
+    let files = table.files.clone();
+    let (mut generator, mut origin) = table.open_base(Kind::Float, Device::Cpu)?;
     origin.path = files.joined();
     let mut below = GeneratorFiles::from(&files.base);
     for path in &files.deltas {
@@ -209,16 +273,21 @@ fn with_deltas(files: &GeneratorFiles, class: Option<i64>) -> Result<(Generator,
     Ok((generator, origin))
 }
 
-/// Refuses what is no delta, and a delta that was made from something else.
-fn check_base(delta: &Checkpoint, below: &GeneratorFiles, found: &str) -> Result<()> {
-    if !delta.is_delta() {
-        let contents = checkpoint::recognise(delta);
-        return Err(Error::file_hint(
-            &delta.path,
-            format!("holds {contents}; behind a `+` only what an adaptation changed is expected"),
-            "use the `delta.safetensors` of a run, or name this file alone if it is a generator",
-        ));
+/// Refuses what is no delta.
+fn only_delta(file: &Checkpoint) -> Result<()> {
+    if file.is_delta() {
+        return Ok(());
     }
+    let contents = checkpoint::recognise(file);
+    Err(Error::file_hint(
+        &file.path,
+        format!("holds {contents}; behind a `+` only what an adaptation changed is expected"),
+        "use the `delta.safetensors` of a run, or name this file alone if it is a generator",
+    ))
+}
+
+/// Refuses a delta that was made from something else.
+fn check_base(delta: &Checkpoint, below: &GeneratorFiles, found: &str) -> Result<()> {
     let Some(expected) = delta.metadata.get("base_sha256") else {
         return Err(Error::file_hint(
             &delta.path,
@@ -239,8 +308,8 @@ fn check_base(delta: &Checkpoint, below: &GeneratorFiles, found: &str) -> Result
     ))
 }
 
-/// The tensors of a delta; all of them must be a generator's, in their shapes.
-fn delta_tensors(file: &Checkpoint, config: &Config) -> Result<(TensorMap, Report)> {
+/// What a delta offers; all of it must be tensors of the generator, in their shapes.
+fn delta_names(file: &Checkpoint, config: &Config) -> Result<(String, ShapeMap, Named)> {
     let mut known = config.parameter_shapes();
     known.extend(config.optional_shapes());
     let named = Named {
@@ -248,15 +317,19 @@ fn delta_tensors(file: &Checkpoint, config: &Config) -> Result<(TensorMap, Repor
         metadata: file.metadata.clone(),
         origin: file.path.clone(),
     };
-    let what = format!("delta of a {} px generator", config.resolution);
-    let (tensors, report) =
-        checkpoint::fill(&what, &ShapeMap::new(), &known, &named, Kind::Float, Device::Cpu)?;
+    let what = format!("delta of a {} generator", config.size_in_words());
+    let report = checkpoint::check(&what, &ShapeMap::new(), &known, &named)?;
     if let Some(name) = report.unused.first() {
         return Err(Error::file_hint(
             &file.path,
-            format!("changes `{name}`, which a {} px generator does not have", config.resolution),
+            format!("changes `{name}`, which a {} generator does not have", config.size_in_words()),
             "it was made for another generator",
         ));
     }
-    Ok((tensors, report))
+    Ok((what, known, named))
+}
+
+fn delta_tensors(file: &Checkpoint, config: &Config) -> Result<(TensorMap, Report)> {
+    let (what, known, named) = delta_names(file, config)?;
+    checkpoint::fill(&what, &ShapeMap::new(), &known, &named, Kind::Float, Device::Cpu)
 }

@@ -1,11 +1,12 @@
 //! A latent mapper from its file: ours, or one that StyleCLIP or StyleGAN-NADA trained.
 
-use super::{Origin, in_file};
-use crate::checkpoint::{self, Report};
+use super::{Origin, in_file, shapes};
+use crate::checkpoint::{self, Entry, Named};
 use crate::edit::mapper::{LevelsMapper, Normalise};
 use crate::error::{Error, Result};
 use crate::stylegan2::Config;
-use crate::torch::{TensorMap, catch, copy_map};
+use crate::torch::{ShapeMap, catch};
+use std::collections::BTreeMap;
 use std::path::Path;
 use tch::{Device, Kind};
 
@@ -40,62 +41,90 @@ pub fn open_mapper(
     kind: Kind,
     device: Device,
 ) -> Result<StoredMapper> {
-    let file = checkpoint::open(path)?;
-    let ours = file.metadata.get("format").is_some_and(|format| format == MAPPER_FORMAT);
-    let named = checkpoint::mapper(&file)?;
-    let mut tensors = TensorMap::new();
-    for (name, entry) in &named.entries {
-        if name.contains("_mapping.mapping.") {
-            tensors.insert(name.clone(), entry.tensor()?);
+    MapperTable::read(path, generator)?.open(kind, device)
+}
+
+/// A mapper of which only the table of its file was read: what it is, and that it fits a generator.
+#[derive(Debug)]
+pub struct MapperTable {
+    named: Named,
+    styles: i64,
+    width: i64,
+    normalise: Normalise,
+    strength: f64,
+}
+
+impl MapperTable {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// As [`open_mapper`], but for what the numbers tell.
+    pub fn read(path: &Path, generator: &Config) -> Result<Self> {
+        let file = checkpoint::open(path)?;
+        let ours = file.metadata.get("format").is_some_and(|format| format == MAPPER_FORMAT);
+        let named = checkpoint::mapper(&file)?;
+        let entries: BTreeMap<String, Entry> =
+            named.entries.into_iter().filter(|(n, _)| n.contains("_mapping.mapping.")).collect();
+        if entries.is_empty() {
+            return Err(Error::file_hint(
+                path,
+                "holds no latent mapper of the kind that is supported: one with `course_mapping.mapping.…`",
+                "`nada mapper` trains one",
+            ));
         }
-    }
-    if tensors.is_empty() {
-        return Err(Error::file_hint(
-            path,
-            "holds no latent mapper of the kind that is supported: one with `course_mapping.mapping.…`",
-            "`nada mapper` trains one",
-        ));
-    }
-    let styles = generator.num_styles();
-    let number = |key: &str| file.metadata.get(key).and_then(|text| text.parse::<f64>().ok());
-    let damaged = |key: &str| {
-        Error::file_hint(path, format!("does not say its `{key}`"), "it is damaged: train it again")
-    };
-    let (normalise, strength) = match ours {
-        true => (
-            file.metadata
-                .get("normalise")
-                .and_then(|name| Normalise::of_name(name))
-                .ok_or_else(|| damaged("normalise"))?,
-            number("strength").filter(|s| s.is_finite()).ok_or_else(|| damaged("strength"))?,
-        ),
-        false => (Normalise::Layers, USUAL_STRENGTH),
-    };
-    if let Some(own) = number("styles").filter(|own| *own != styles as f64) {
-        return Err(Error::request(
-            format!(
-                "the mapper `{}` is for a generator with {own} style inputs, this one has {styles}",
-                path.display()
+        let styles = generator.num_styles();
+        let number = |key: &str| file.metadata.get(key).and_then(|text| text.parse::<f64>().ok());
+        let damaged = |key: &str| {
+            Error::file_hint(
+                path,
+                format!("does not say its `{key}`"),
+                "it is damaged: train it again",
+            )
+        };
+        let (normalise, strength) = match ours {
+            true => (
+                file.metadata
+                    .get("normalise")
+                    .and_then(|name| Normalise::of_name(name))
+                    .ok_or_else(|| damaged("normalise"))?,
+                number("strength").filter(|s| s.is_finite()).ok_or_else(|| damaged("strength"))?,
             ),
-            "use it with the generator that it was trained with, or train one with `nada mapper`",
-        ));
+            false => (Normalise::Layers, USUAL_STRENGTH),
+        };
+        if let Some(own) = number("styles").filter(|own| *own != styles as f64) {
+            return Err(Error::request(
+                format!(
+                    "the mapper `{}` is for a generator with {own} style inputs, this one has {styles}",
+                    path.display()
+                ),
+                "use it with the generator that it was trained with, or train one with `nada mapper`",
+            ));
+        }
+        let named = Named { entries, metadata: file.metadata, origin: path.to_path_buf() };
+        LevelsMapper::check(&shapes(&named), generator.style_dim).map_err(|e| in_file(e, path))?;
+        Ok(Self { named, styles, width: generator.style_dim, normalise, strength })
     }
-    let shape = (styles, generator.style_dim);
-    let mapper = catch("reading the mapper", || {
-        LevelsMapper::from_tensors(&copy_map(&tensors, device, kind), shape, normalise)
-    })
-    .map_err(|e| in_file(e, path))?;
-    let finite = |t: &tch::Tensor| t.isfinite().all().int64_value(&[]) != 0;
-    if !mapper.params().values().all(finite) {
-        return Err(Error::file(path, "holds numbers that are not finite"));
+
+    /// Reads the numbers.
+    ///
+    /// # Errors
+    /// [`Error::File`] for damaged data and numbers that are not finite.
+    pub fn open(self, kind: Kind, device: Device) -> Result<StoredMapper> {
+        let Self { named, styles, width, normalise, strength } = self;
+        let path = &named.origin;
+        let needed = shapes(&named);
+        let (tensors, report) = catch("reading the mapper", || {
+            checkpoint::fill("mapper", &needed, &ShapeMap::new(), &named, kind, device)
+        })?;
+        let mapper = LevelsMapper::from_tensors(&tensors, (styles, width), normalise)
+            .map_err(|e| in_file(e, path))?;
+        let say = |key: &str| named.metadata.get(key).cloned();
+        Ok(StoredMapper {
+            mapper,
+            strength,
+            target: say("target"),
+            generator_sha256: say("generator_sha256"),
+            origin: Origin::new(path, named.metadata.clone(), report)?,
+        })
     }
-    let report = Report { applied: mapper.params().keys().cloned().collect(), ..Report::default() };
-    let say = |key: &str| file.metadata.get(key).cloned();
-    Ok(StoredMapper {
-        mapper,
-        strength,
-        target: say("target"),
-        generator_sha256: say("generator_sha256"),
-        origin: Origin::new(path, file.metadata.clone(), report)?,
-    })
 }

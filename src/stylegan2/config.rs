@@ -9,7 +9,7 @@ use crate::torch::ShapeMap;
 /// All but [`Config::conv_clamp`] follows from the shapes of the tensors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Output resolution in pixels: 8, 16, … 2048.
+    /// Longer side of the images in pixels: 8, 16, … 2048 for square ones; see [`Config::image_size`].
     pub resolution: i64,
     /// Width of z, the input of the mapping network.
     pub z_dim: i64,
@@ -27,6 +27,12 @@ pub struct Config {
     pub channels: Vec<i64>,
     /// Channels of the constant input.
     pub constant_channels: i64,
+    /// Height and width of the constant input: 4 and 4 as a rule, 4 and 2 for portraits of 2:1.
+    pub constant_size: [i64; 2],
+    /// Channels of the images: 3 colours, 1 of grey, 4 with the opacity behind the colours.
+    pub image_channels: i64,
+    /// Shapes of stored filters that are not of 4×4 taps, by name.
+    pub filters: ShapeMap,
     /// What convolutions and ToRGB layers put out is clamped to ±this. No tensor tells it: set it after [`Config::infer`].
     pub conv_clamp: Option<f64>,
 }
@@ -34,6 +40,10 @@ pub struct Config {
 /// Largest generator that is accepted; anything beyond is a broken or hostile file.
 const MAX_RESOLUTION: i64 = 2048;
 const MAX_WIDTH: i64 = 16_384;
+/// Longest filter that is accepted, in taps of a side.
+const MAX_TAPS: i64 = 32;
+/// Numbers of image channels that can be shown: grey, colours, colours and opacity.
+const IMAGE_CHANNELS: [i64; 3] = [1, 3, 4];
 
 impl Config {
     /// The usual channel table: `min(channel_base / resolution, 512)`, `channel_base = 16384 · multiplier`.
@@ -51,6 +61,9 @@ impl Config {
             classes: 0,
             embedding_dim: 0,
             constant_channels: channels[0],
+            constant_size: [4, 4],
+            image_channels: 3,
+            filters: ShapeMap::new(),
             channels,
             conv_clamp: None,
         }
@@ -94,7 +107,9 @@ impl Config {
         for b in 0..blocks {
             channels.push(dims(&format!("convs.{}.conv.weight", 2 * b), 5)[1]);
         }
-        let resolution = 4i64 << blocks.min(20);
+        let image_channels = dims("to_rgb1.conv.weight", 5)[1];
+        let constant_size = [constant[2], constant[3]];
+        let resolution = constant_size[0].max(constant_size[1]) << blocks.min(20);
         if blocks == 0 {
             problems.push(
                 "`to_rgbs.0.conv.weight` is missing: the smallest generator makes 8 px images"
@@ -102,11 +117,28 @@ impl Config {
             );
         } else if resolution > MAX_RESOLUTION {
             problems.push(format!(
-                "{blocks} blocks would make {resolution} px images, more than {MAX_RESOLUTION}"
+                "{blocks} blocks behind a constant of {}×{} pixels would make {resolution} px images, more than \
+                 {MAX_RESOLUTION}",
+                constant_size[0], constant_size[1]
             ));
         }
-        if constant.get(2..) != Some(&[4, 4]) && shapes.contains_key("input.input") {
-            problems.push(format!("`input.input` has shape {constant:?}, expected 4×4 pixels"));
+        if shapes.contains_key("to_rgb1.conv.weight") && !IMAGE_CHANNELS.contains(&image_channels) {
+            problems.push(format!(
+                "it draws images of {image_channels} channels; only 1 (grey), 3 (colours) and 4 (colours and opacity) are \
+                 supported"
+            ));
+        }
+        let mut filters = ShapeMap::new();
+        for name in filter_names(blocks.min(20)) {
+            match shapes.get(&name).map(Vec::as_slice) {
+                None | Some([4, 4]) => {}
+                Some(&[a, b]) if a == b && (1..=MAX_TAPS).contains(&a) => {
+                    filters.insert(name, vec![a, b]);
+                }
+                Some(shape) => problems.push(format!(
+                    "`{name}` has shape {shape:?}, expected a filter of as many rows as columns, at most {MAX_TAPS}"
+                )),
+            }
         }
         if first[1] <= embedding[0] && shapes.contains_key("style.1.weight") {
             problems.push(format!(
@@ -132,6 +164,9 @@ impl Config {
             embedding_dim: embedding[0],
             channels,
             constant_channels: constant[1],
+            constant_size,
+            image_channels,
+            filters,
             conv_clamp: None,
         })
     }
@@ -141,9 +176,27 @@ impl Config {
         2 * self.channels.len() as i64
     }
 
-    /// Resolution of block `b` (0 is 4 px).
+    /// Longer side of block `b` (block 0 is as large as the constant, 4 px as a rule).
     pub fn block_resolution(&self, block: usize) -> i64 {
-        4 << block
+        self.constant_size[0].max(self.constant_size[1]) << block
+    }
+
+    /// Height and width of the images.
+    pub fn image_size(&self) -> [i64; 2] {
+        self.constant_size.map(|side| side << (self.channels.len() - 1))
+    }
+
+    /// The size of the images in words: "256 px", "1024×512 px" (height first).
+    pub fn size_in_words(&self) -> String {
+        match self.image_size() {
+            [h, w] if h == w => format!("{h} px"),
+            [h, w] => format!("{h}×{w} px"),
+        }
+    }
+
+    /// Whether images are square and of three colours, as photos of faces and most other tools have them.
+    pub fn is_usual_picture(&self) -> bool {
+        self.image_channels == 3 && self.constant_size[0] == self.constant_size[1]
     }
 
     /// Number of noise maps: one for each styled convolution.
@@ -151,9 +204,9 @@ impl Config {
         2 * self.channels.len() - 1
     }
 
-    /// Resolution of noise map `i`.
-    pub fn noise_resolution(&self, i: usize) -> i64 {
-        4 << i.div_ceil(2)
+    /// Height and width of noise map `i`.
+    pub fn noise_size(&self, i: usize) -> [i64; 2] {
+        self.constant_size.map(|side| side << i.div_ceil(2))
     }
 
     /// All layers in the order of synthesis.
@@ -170,12 +223,12 @@ impl Config {
         match layer {
             LayerId::Mapping | LayerId::Constant => None,
             LayerId::Conv1 => Some((self.constant_channels, self.channels[0])),
-            LayerId::ToRgb1 => Some((self.channels[0], 3)),
+            LayerId::ToRgb1 => Some((self.channels[0], self.image_channels)),
             LayerId::Conv(i) if i % 2 == 0 => {
                 Some((self.channels[i / 2], self.channels[i / 2 + 1]))
             }
             LayerId::Conv(i) => Some((self.channels[i / 2 + 1], self.channels[i / 2 + 1])),
-            LayerId::ToRgb(b) => Some((self.channels[b + 1], 3)),
+            LayerId::ToRgb(b) => Some((self.channels[b + 1], self.image_channels)),
         }
     }
 
@@ -192,7 +245,10 @@ impl Config {
             shapes.insert("embed.weight".into(), vec![self.embedding_dim, self.classes]);
             shapes.insert("embed.bias".into(), vec![self.embedding_dim]);
         }
-        shapes.insert("input.input".into(), vec![1, self.constant_channels, 4, 4]);
+        shapes.insert(
+            "input.input".into(),
+            vec![1, self.constant_channels, self.constant_size[0], self.constant_size[1]],
+        );
         for layer in self.layers() {
             let Some((input, output)) = self.layer_channels(layer) else { continue };
             let k = if layer.is_to_rgb() { 1 } else { 3 };
@@ -200,7 +256,7 @@ impl Config {
             shapes.insert(format!("{layer}.conv.modulation.weight"), vec![input, self.style_dim]);
             shapes.insert(format!("{layer}.conv.modulation.bias"), vec![input]);
             if layer.is_to_rgb() {
-                shapes.insert(format!("{layer}.bias"), vec![1, 3, 1, 1]);
+                shapes.insert(format!("{layer}.bias"), vec![1, output, 1, 1]);
             } else {
                 shapes.insert(format!("{layer}.noise.weight"), vec![1]);
                 shapes.insert(format!("{layer}.activate.bias"), vec![output]);
@@ -209,19 +265,53 @@ impl Config {
         shapes
     }
 
+    /// Whether a generator can draw what is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a class that is not there, or that is needed and not given.
+    pub fn check_class(&self, class: Option<i64>) -> Result<()> {
+        let highest = self.classes - 1;
+        match class {
+            None if self.classes == 0 => Ok(()),
+            Some(class) if (0..self.classes).contains(&class) => Ok(()),
+            None => Err(Error::request(
+                format!("the generator draws {} classes, which one is not said", self.classes),
+                format!("choose one with `--class 0` to `--class {highest}`"),
+            )),
+            Some(_) if self.classes == 0 => Err(Error::request(
+                "a class was asked for, but the generator draws everything it can without one",
+                "leave out `--class`",
+            )),
+            Some(class) => Err(Error::request(
+                format!(
+                    "class {class} was asked for, the generator draws {} classes",
+                    self.classes
+                ),
+                format!("choose one with `--class 0` to `--class {highest}`"),
+            )),
+        }
+    }
+
     /// Names and shapes that a file may hold: noise buffers, filter kernels, the average style.
     pub fn optional_shapes(&self) -> ShapeMap {
         let mut shapes = ShapeMap::from([("latent_avg".into(), vec![self.style_dim])]);
         for i in 0..self.num_noises() {
-            let r = self.noise_resolution(i);
-            shapes.insert(format!("noises.noise_{i}"), vec![1, 1, r, r]);
+            let [h, w] = self.noise_size(i);
+            shapes.insert(format!("noises.noise_{i}"), vec![1, 1, h, w]);
         }
-        for b in 0..self.channels.len() - 1 {
-            shapes.insert(format!("convs.{}.conv.blur.kernel", 2 * b), vec![4, 4]);
-            shapes.insert(format!("to_rgbs.{b}.upsample.kernel"), vec![4, 4]);
+        for name in filter_names(self.channels.len() - 1) {
+            let shape = self.filters.get(&name).cloned().unwrap_or(vec![4, 4]);
+            shapes.insert(name, shape);
         }
         shapes
     }
+}
+
+/// The names under which a generator's filters are stored.
+fn filter_names(blocks: usize) -> impl Iterator<Item = String> {
+    (0..blocks).flat_map(|b| {
+        [format!("convs.{}.conv.blur.kernel", 2 * b), format!("to_rgbs.{b}.upsample.kernel")]
+    })
 }
 
 #[cfg(test)]
@@ -273,8 +363,28 @@ mod tests {
     #[test]
     fn noise_maps_follow_the_resolution() {
         let config = Config::standard(32, 1);
-        let sizes: Vec<i64> =
-            (0..config.num_noises()).map(|i| config.noise_resolution(i)).collect();
-        assert_eq!(sizes, [4, 8, 8, 16, 16, 32, 32]);
+        let sizes: Vec<[i64; 2]> = (0..config.num_noises()).map(|i| config.noise_size(i)).collect();
+        assert_eq!(sizes, [4, 8, 8, 16, 16, 32, 32].map(|side| [side, side]));
+    }
+
+    #[test]
+    fn other_constants_channels_and_filters_are_read_off_their_shapes() {
+        let mut config = Config::standard(32, 1);
+        (config.constant_size, config.image_channels) = ([4, 2], 1);
+        config.filters.insert("convs.2.conv.blur.kernel".into(), vec![3, 3]);
+        let mut shapes = config.parameter_shapes();
+        shapes.extend(config.optional_shapes());
+        assert_eq!(shapes["noises.noise_3"], [1, 1, 16, 8]);
+        assert_eq!(Config::infer(&shapes).unwrap(), config);
+        assert_eq!((config.image_size(), config.size_in_words().as_str()), ([32, 16], "32×16 px"));
+        shapes.insert("to_rgbs.0.upsample.kernel".into(), vec![4, 3]);
+        for name in ["to_rgb1", "to_rgbs.0", "to_rgbs.1", "to_rgbs.2"] {
+            shapes.insert(format!("{name}.conv.weight"), vec![1, 7, 512, 1, 1]);
+        }
+        shapes.insert("input.input".into(), vec![1, 512, 512, 4]);
+        let text = Config::infer(&shapes).unwrap_err().to_string();
+        for part in ["images of 7 channels", "[4, 3], expected a filter", "would make 4096 px"] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }

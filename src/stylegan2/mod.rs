@@ -70,8 +70,8 @@ impl Generator {
     /// the mean over 4,096 seeded z.
     ///
     /// # Errors
-    /// [`Error::Tensors`] when parameters are missing or shaped differently, or a filter kernel is not the usual
-    /// one; [`Error::Request`] for a generator with classes, which [`Generator::of_class`] takes.
+    /// [`Error::Tensors`] when parameters are missing or shaped differently; [`Error::Request`] for a generator with
+    /// classes, which [`Generator::of_class`] takes.
     pub fn new(config: Config, tensors: TensorMap) -> Result<Self> {
         Self::of_class(config, tensors, None)
     }
@@ -81,7 +81,7 @@ impl Generator {
     /// # Errors
     /// As [`Generator::new`]; [`Error::Request`] when the class is not there, or none is given where one is needed.
     pub fn of_class(config: Config, mut tensors: TensorMap, class: Option<i64>) -> Result<Self> {
-        check_class(&config, class)?;
+        config.check_class(class)?;
         let mut params = TensorMap::new();
         let mut problems = Vec::new();
         for (name, shape) in config.parameter_shapes() {
@@ -95,11 +95,15 @@ impl Generator {
                 None => problems.push(format!("`{name}` is missing")),
             }
         }
-        for (name, kernel) in tensors.iter().filter(|(n, _)| n.ends_with(".kernel")) {
-            if !is_usual_kernel(kernel) {
-                problems.push(format!(
-                    "`{name}` is not the filter [1, 3, 3, 1] that StyleGAN2 is defined with"
-                ));
+        let mut filters = TensorMap::new();
+        for (name, shape) in config.optional_shapes() {
+            match tensors.get(&name).filter(|_| name.ends_with(".kernel")) {
+                Some(filter) if filter.size() != shape => problems
+                    .push(format!("`{name}` has shape {:?}, expected {shape:?}", filter.size())),
+                Some(filter) if !is_usual_filter(filter) => {
+                    filters.insert(name, filter.detach());
+                }
+                _ => {}
             }
         }
         if !problems.is_empty() {
@@ -116,11 +120,11 @@ impl Generator {
         let mut noises = Vec::new();
         for i in 0..config.num_noises() {
             let name = format!("noises.noise_{i}");
-            let r = config.noise_resolution(i);
+            let [h, w] = config.noise_size(i);
             let map = match tensors.remove(&name) {
                 Some(map) => map.detach(),
                 None => {
-                    rng::stream(0, i as u64, "noise buffer").normal(&[1, 1, r, r], kind, device)
+                    rng::stream(0, i as u64, "noise buffer").normal(&[1, 1, h, w], kind, device)
                 }
             };
             noises.push(map.shallow_clone());
@@ -139,7 +143,8 @@ impl Generator {
                     LatentAvgOrigin::Estimated,
                 ),
             };
-            let synthesis = Synthesis::new(&config, &params, noises);
+            let synthesis = Synthesis::new(&config, &params, noises, &filters);
+            buffers.extend(filters);
             Ok(Self {
                 config,
                 mapping,
@@ -222,8 +227,8 @@ impl Generator {
         self.latent_avg.device()
     }
 
-    /// Everything that belongs into a checkpoint: parameters, noise buffers, the embedding of classes, `latent_avg`.
-    /// Shares memory.
+    /// Everything that belongs into a checkpoint: parameters, noise buffers, unusual filters, the embedding of classes,
+    /// `latent_avg`. Shares memory.
     pub fn tensors(&self) -> TensorMap {
         let mut all: TensorMap = self.params.iter().map(|(n, t)| (n.clone(), t.detach())).collect();
         all.extend(self.buffers.iter().map(|(n, t)| (n.clone(), t.shallow_clone())));
@@ -260,7 +265,7 @@ impl Generator {
         })
     }
 
-    /// Latent → images `[N, 3, H, W]` in [-1, 1] (not clamped) and the W+ codes that made them. No gradients.
+    /// Latent → images `[N, C, H, W]` in [-1, 1] (not clamped; see [`Config::image_channels`]) and the W+ codes that made them. No gradients.
     ///
     /// # Errors
     /// A latent of the wrong shape, or a failure of the device.
@@ -301,8 +306,8 @@ impl Generator {
     pub fn random_noise(&self, n: i64, stream: &mut rng::Stream) -> Vec<Tensor> {
         (0..self.config.num_noises())
             .map(|i| {
-                let r = self.config.noise_resolution(i);
-                stream.normal(&[n, 1, r, r], self.kind(), self.device())
+                let [h, w] = self.config.noise_size(i);
+                stream.normal(&[n, 1, h, w], self.kind(), self.device())
             })
             .collect()
     }
@@ -344,37 +349,15 @@ impl Generator {
     }
 }
 
-/// Whether a generator can draw what is asked for.
-fn check_class(config: &Config, class: Option<i64>) -> Result<()> {
-    let highest = config.classes - 1;
-    match class {
-        None if config.classes == 0 => Ok(()),
-        Some(class) if (0..config.classes).contains(&class) => Ok(()),
-        None => Err(Error::request(
-            format!("the generator draws {} classes, which one is not said", config.classes),
-            format!("choose one with `--class 0` to `--class {highest}`"),
-        )),
-        Some(_) if config.classes == 0 => Err(Error::request(
-            "a class was asked for, but the generator draws everything it can without one",
-            "leave out `--class`",
-        )),
-        Some(class) => Err(Error::request(
-            format!("class {class} was asked for, the generator draws {} classes", config.classes),
-            format!("choose one with `--class 0` to `--class {highest}`"),
-        )),
-    }
-}
-
 /// The mean style over seeded z, in batches that keep memory small.
 fn estimate_latent_avg(mapping: &Mapping, z_dim: i64, kind: Kind, device: Device) -> Tensor {
     let z = rng::stream(0, 0, "latent_avg").normal(&[LATENT_AVG_SAMPLES, z_dim], kind, device);
     tch::no_grad(|| mapping.forward(&z).mean_dim([0i64].as_slice(), false, kind))
 }
 
-/// Whether a stored kernel is `[1, 3, 3, 1] ⊗ [1, 3, 3, 1] / 16`, the usual one with gain 4.
-fn is_usual_kernel(kernel: &Tensor) -> bool {
-    let taps = Tensor::from_slice(&ops::FIR) * 2.0;
-    let usual = taps.outer(&taps);
+/// Whether a stored filter is `[1, 3, 3, 1] ⊗ [1, 3, 3, 1] / 16`, the usual one with gain 4.
+pub fn is_usual_filter(kernel: &Tensor) -> bool {
+    let usual = ops::usual_filter().to_kind(Kind::Double);
     kernel.size() == [4, 4]
         && (kernel.to_device(Device::Cpu).to_kind(Kind::Double) - usual)
             .abs()

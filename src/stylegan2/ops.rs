@@ -4,7 +4,7 @@
 //! needed: what the CUDA extensions of the originals fuse is written here so that autograd keeps few tensors.
 
 use std::f64::consts::SQRT_2;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Slope of the leaky ReLU for negative numbers; its output is scaled by √2 everywhere in StyleGAN2.
 pub const LRELU_SLOPE: f64 = 0.2;
@@ -119,7 +119,12 @@ pub fn modulated_rgb(x: &Tensor, weight: &Tensor, style: &Tensor) -> Tensor {
 /// Modulated convolution that doubles the resolution: transposed convolution of stride 2, then the low-pass
 /// filter. Returns `[N, O, 2H, 2W]`, **before** demodulation (which commutes with the filter).
 pub fn modulated_conv2d_up(x: &Tensor, weight: &Tensor, style: &Tensor) -> Tensor {
-    let doubled = scale_channels(x, style).conv_transpose2d::<Tensor>(
+    blur(&modulated_conv2d_doubled(x, weight, style))
+}
+
+/// The first half of [`modulated_conv2d_up`], before any filter: `[N, O, 2H+1, 2W+1]`.
+pub fn modulated_conv2d_doubled(x: &Tensor, weight: &Tensor, style: &Tensor) -> Tensor {
+    scale_channels(x, style).conv_transpose2d::<Tensor>(
         &weight.transpose(0, 1),
         None,
         [2, 2],
@@ -127,8 +132,7 @@ pub fn modulated_conv2d_up(x: &Tensor, weight: &Tensor, style: &Tensor) -> Tenso
         [0, 0],
         1,
         [1, 1],
-    ); // [N, O, 2H+1, 2W+1]
-    blur(&doubled)
+    )
 }
 
 /// Modulated convolution that halves the resolution (discriminator-like nets): low-pass filter, then stride 2.
@@ -143,21 +147,62 @@ pub fn scale_channels(x: &Tensor, factors: &Tensor) -> Tensor {
     x * factors.unsqueeze(-1).unsqueeze(-1)
 }
 
+/// The usual filter of StyleGAN2 with its gain of 4, `[4, 4]`, float32 on the CPU (which holds it exactly).
+pub fn usual_filter() -> Tensor {
+    let taps = Tensor::from_slice(&FIR).to_kind(Kind::Float) * 2.0;
+    taps.outer(&taps)
+}
+
+fn usual_filter_for(x: &Tensor) -> Tensor {
+    usual_filter().to_kind(x.kind()).to_device(x.device())
+}
+
 /// The low-pass filter behind a transposed convolution: gain 4, padding 1, `[N, C, 2H+1, 2W+1]` → `[N, C, 2H, 2W]`.
 pub fn blur(x: &Tensor) -> Tensor {
-    let channels = x.size()[1];
-    let taps = Tensor::from_slice(&FIR).to_kind(x.kind()).to_device(x.device()) * 2.0;
-    let kernel = taps.outer(&taps).expand([channels, 1, 4, 4], false);
-    x.conv2d::<Tensor>(&kernel, None, [1, 1], [1, 1], [1, 1], channels)
+    // The symmetric taps need no flip.
+    depthwise(x, &usual_filter_for(x))
+}
+
+/// As [`blur`] with another filter, as [`even_filter`] gives it.
+pub fn blur_with(x: &Tensor, filter: &Tensor) -> Tensor {
+    depthwise(x, &filter.flip([0, 1]))
+}
+
+fn depthwise(x: &Tensor, taps: &Tensor) -> Tensor {
+    let (channels, side) = (x.size()[1], taps.size()[0]);
+    let kernel = taps.expand([channels, 1, side, side], false);
+    let pad = filter_padding(taps);
+    x.conv2d::<Tensor>(&kernel, None, [1, 1], [pad, pad], [1, 1], channels)
 }
 
 /// Doubles an RGB image: zero-stuffing, then the low-pass filter with gain 4 and padding (2, 1).
 pub fn upsample_rgb(x: &Tensor) -> Tensor {
-    let channels = x.size()[1];
-    let taps = Tensor::from_slice(&FIR).to_kind(x.kind()).to_device(x.device()) * 2.0;
-    // A transposed convolution of stride 2 is zero-stuffing and filtering in one; the symmetric taps need no flip.
-    let kernel = taps.outer(&taps).expand([channels, 1, 4, 4], false).contiguous();
-    x.conv_transpose2d::<Tensor>(&kernel, None, [2, 2], [1, 1], [0, 0], channels, [1, 1])
+    upsample_rgb_with(x, &usual_filter_for(x))
+}
+
+/// As [`upsample_rgb`] with another filter, as [`even_filter`] gives it.
+pub fn upsample_rgb_with(x: &Tensor, filter: &Tensor) -> Tensor {
+    let (channels, side) = (x.size()[1], filter.size()[0]);
+    // A transposed convolution of stride 2 is zero-stuffing and filtering in one, which turns the taps.
+    let kernel = filter.expand([channels, 1, side, side], false).contiguous();
+    let pad = filter_padding(filter);
+    x.conv_transpose2d::<Tensor>(&kernel, None, [2, 2], [pad, pad], [0, 0], channels, [1, 1])
+}
+
+/// A stored filter `[k, k]` with an even number of taps on each side: an odd one gets a row and a column of zeros in front.
+///
+/// The originals pad by `(k + 1) / 2 - 1` in front and `k / 2 - 1` behind. With an even side both are
+/// [`filter_padding`], and ordinary convolutions do.
+pub fn even_filter(filter: &Tensor) -> Tensor {
+    match filter.size()[0] % 2 {
+        0 => filter.shallow_clone(),
+        _ => filter.constant_pad_nd([1, 0, 1, 0]),
+    }
+}
+
+/// The padding on each side that lets an even filter give twice the size of a small image.
+pub fn filter_padding(even_filter: &Tensor) -> i64 {
+    even_filter.size()[0] / 2 - 1
 }
 
 /// `√2·leaky_relu(y·demodulation + strength·noise + bias)`, the tail of every styled convolution.

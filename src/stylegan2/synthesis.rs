@@ -55,15 +55,16 @@ struct StyledLayer {
     weight: Tensor, // [1, O, I, k, k], without its equalised learning rate
     affine_weight: Tensor,
     affine_bias: Tensor,
-    bias: Tensor,                   // [O], or [1, 3, 1, 1] of a ToRGB
+    bias: Tensor,                   // [O], or [1, O, 1, 1] of a ToRGB
     noise_strength: Option<Tensor>, // [1]; a ToRGB has none
     lr_scale: f64,                  // 1/√(I·k²)
     energy: Option<Tensor>,         // [O, I], where the weights are known not to change
     clamp: Option<f64>,             // what it puts out stays within ±this
+    filter: Option<Tensor>,         // [e, e], where it is not StyleGAN2's own
 }
 
 impl StyledLayer {
-    fn new(id: LayerId, params: &TensorMap, clamp: Option<f64>) -> Self {
+    fn new(id: LayerId, params: &TensorMap, clamp: Option<f64>, filter: Option<Tensor>) -> Self {
         let tensor = |leaf: &str| params[&format!("{id}.{leaf}")].shallow_clone();
         let weight = tensor("conv.weight");
         let fan_in: i64 = weight.size()[2..].iter().product();
@@ -76,6 +77,7 @@ impl StyledLayer {
             lr_scale: 1.0 / (fan_in as f64).sqrt(),
             energy: None,
             clamp,
+            filter,
             weight,
         }
     }
@@ -101,6 +103,7 @@ impl StyledLayer {
             energy: (!self.id.is_to_rgb()).then(|| ops::energy(&plane)),
             weight: ordered.unsqueeze(0),
             clamp: self.clamp,
+            filter: self.filter.as_ref().map(share),
         }
     }
 
@@ -132,10 +135,12 @@ impl StyledLayer {
         let weight = self.weight.squeeze_dim(0);
         // The equalised learning rate goes into the small style instead of the large weights.
         let style = style * self.lr_scale;
-        let y = if self.is_up() {
-            ops::modulated_conv2d_up(x, &weight, &style)
-        } else {
-            ops::modulated_conv2d(x, &weight, &style)
+        let y = match &self.filter {
+            _ if !self.is_up() => ops::modulated_conv2d(x, &weight, &style),
+            None => ops::modulated_conv2d_up(x, &weight, &style),
+            Some(filter) => {
+                ops::blur_with(&ops::modulated_conv2d_doubled(x, &weight, &style), filter)
+            }
         };
         let demodulation = match &self.energy {
             Some(energy) => ops::demodulation_of(energy, &style),
@@ -152,25 +157,42 @@ impl StyledLayer {
         show(tap, || format!("{}.conv", self.id), || y.shallow_clone());
         self.clamped(y + &self.bias)
     }
+
+    /// The picture so far at twice its size.
+    fn enlarged(&self, image: &Tensor) -> Tensor {
+        match &self.filter {
+            None => ops::upsample_rgb(image),
+            Some(filter) => ops::upsample_rgb_with(image, filter),
+        }
+    }
 }
 
 /// Style codes → image.
 #[derive(Debug)]
 pub struct Synthesis {
-    constant: Tensor, // [1, C, 4, 4]
+    constant: Tensor, // [1, C, 4, 4] as a rule
     layers: Vec<StyledLayer>,
     noises: Vec<Tensor>,
     channels_last: bool,
 }
 
 impl Synthesis {
-    /// Takes its layers out of `params`, which were checked against `config`; `noises` are the stored maps.
-    pub(super) fn new(config: &Config, params: &TensorMap, noises: Vec<Tensor>) -> Self {
+    /// Takes its layers out of `params`, which were checked against `config`; `noises` are the stored maps, `filters`
+    /// those that are not the usual one, by the names that they are stored under.
+    pub(super) fn new(
+        config: &Config,
+        params: &TensorMap,
+        noises: Vec<Tensor>,
+        filters: &TensorMap,
+    ) -> Self {
+        let filter = |layer: LayerId| {
+            filters.iter().find(|(name, _)| layer.owns(name)).map(|(_, f)| ops::even_filter(f))
+        };
         let layers = config
             .layers()
             .into_iter()
             .filter(|l| l.style_index().is_some())
-            .map(|l| StyledLayer::new(l, params, config.conv_clamp));
+            .map(|l| StyledLayer::new(l, params, config.conv_clamp, filter(l)));
         Self {
             constant: params["input.input"].shallow_clone(),
             layers: layers.collect(),
@@ -207,7 +229,7 @@ impl Synthesis {
     }
 
     /// # Shapes
-    /// `w_plus: [N, L, D]` → image `[N, 3, H, W]`, nominally in [-1, 1], never clamped.
+    /// `w_plus: [N, L, D]` → image `[N, 3, H, W]` (1 channel of grey ones, 4 with opacity), nominally in [-1, 1], never clamped.
     pub fn forward(&self, w_plus: &Tensor, noise: Noise<'_>) -> Tensor {
         self.forward_styles(&self.styles(w_plus), noise, None)
     }
@@ -258,7 +280,7 @@ impl Synthesis {
         if layer.id.is_to_rgb() {
             let rgb = layer.rgb(&way.features, style, tap);
             let sum = match way.image.take() {
-                Some(smaller) => ops::upsample_rgb(&smaller) + rgb,
+                Some(smaller) => layer.enlarged(&smaller) + rgb,
                 None => rgb,
             };
             show(tap, || layer.id.to_string(), || sum.shallow_clone());

@@ -240,15 +240,19 @@ fn refusals_name_the_remedy_and_leave_everything_as_it_was() {
     nada(folder.path(), &["convert", "nowhere.pt", "x.pt"]).refused(2, &["`nowhere.pt`"]);
     nada(folder.path(), &["convert", "there.pt", "x.safetensors"]).refused(1, &["there.pt"]);
 
-    // A filter that no StyleGAN2 of ours has would be lost.
+    // A filter that is not StyleGAN2's own is kept.
     let mut odd = golden_tensors();
     odd.insert(
         "to_rgbs.0.upsample.kernel".into(),
         Tensor::ones([4, 4], (Kind::Float, Device::Cpu)),
     );
     save_safetensors(folder.path().join("odd.safetensors"), &odd, &BTreeMap::new(), None).unwrap();
-    nada(folder.path(), &["convert", "odd.safetensors", "x.pt"])
-        .refused(1, &["`to_rgbs.0.upsample.kernel` is not the filter"]);
+    for name in ["x.pt", "x.safetensors"] {
+        nada(folder.path(), &["convert", "odd.safetensors", name]).done();
+        let filter = &read(&folder.path().join(name))["to_rgbs.0.upsample.kernel"];
+        assert!(filter.equal(&odd["to_rgbs.0.upsample.kernel"]), "{name}");
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
     nada(folder.path(), &["convert", "odd.safetensors", "odd.safetensors", "--force"])
         .refused(2, &["is what would be read"]);
     assert_eq!(listing(folder.path()).len(), 2, "{:?}", listing(folder.path()));

@@ -33,6 +33,7 @@ mod layering;
 mod nada;
 mod names;
 mod network_pickle;
+mod numbers;
 mod ops;
 mod photos;
 mod pil;

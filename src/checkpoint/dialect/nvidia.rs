@@ -2,9 +2,7 @@
 //! rosinality's (reference §2.3). The numbers are the same: neither convolutions nor scales differ.
 
 use super::Group;
-use super::stylegan::{
-    Translated, block_number, conv_clamp, deeper, number, only_colours, only_skip,
-};
+use super::stylegan::{Translated, block_number, conv_clamp, deeper, number, only_skip};
 use crate::checkpoint::Entry;
 use std::collections::BTreeSet;
 
@@ -62,7 +60,6 @@ fn check<'a>(
     if has("synthesis.b4.conv1") && has("synthesis.b8.conv1") && !has("synthesis.b4.torgb") {
         only_skip("orig")?;
     }
-    only_colours(group, "synthesis.b4.torgb.bias")?;
     let mut clamps: BTreeSet<Option<&str>> = BTreeSet::new();
     for &module in &modules {
         let layer = module.rsplit('.').next().unwrap_or_default();
@@ -141,9 +138,8 @@ fn synthesis(
         _ => 2 * block,
     };
     let found = match *rest {
-        // Filters are stored with sum 1; the gain of doubling the resolution is applied when they are used.
         ["resample_filter"] if block == 0 => return Ok(None),
-        ["resample_filter"] => (format!("{to_rgb}.upsample.kernel"), entry.clone().times(4.0)),
+        ["resample_filter"] => (format!("{to_rgb}.upsample.kernel"), filter(entry)?),
         ["torgb", "weight"] => (format!("{to_rgb}.conv.weight"), deeper(entry, 1, 0)?),
         ["torgb", "bias"] => (format!("{to_rgb}.bias"), deeper(entry, 1, 2)?),
         ["torgb", "affine", part] => (format!("{to_rgb}.conv.modulation.{part}"), entry.clone()),
@@ -157,13 +153,18 @@ fn synthesis(
                 ["noise_const"] => (format!("noises.noise_{}", noise(which)), deeper(entry, 2, 0)?),
                 // Every layer has one; those that keep the resolution do not use it.
                 ["resample_filter"] if which == "conv1" => return Ok(None),
-                ["resample_filter"] => {
-                    (format!("{conv}.conv.blur.kernel"), entry.clone().times(4.0))
-                }
+                ["resample_filter"] => (format!("{conv}.conv.blur.kernel"), filter(entry)?),
                 _ => (name.to_owned(), entry.clone()),
             }
         }
         [] => (name.to_owned(), entry.clone()),
     };
     Ok(Some(found))
+}
+
+/// A filter of a doubling. It is stored with sum 1, and the gain is applied when it is used; from 8 taps on as one row
+/// that serves both directions.
+fn filter(entry: &Entry) -> Result<Entry, String> {
+    let plane = if entry.shape().len() == 1 { entry.clone().squared()? } else { entry.clone() };
+    Ok(plane.times(4.0))
 }

@@ -1,6 +1,5 @@
 //! What NVIDIA's namings of generators have in common.
 
-use super::Group;
 use crate::checkpoint::Entry;
 use std::collections::BTreeMap;
 
@@ -36,16 +35,6 @@ pub(super) fn only_skip(architecture: &str) -> Result<(), String> {
     Err(format!(
         "the generator has the architecture `{found}`; only `skip`, StyleGAN2's own, is supported"
     ))
-}
-
-/// Refuses a generator of other than colour images, told by the bias of its first ToRGB.
-pub(super) fn only_colours(group: &Group<'_>, bias: &str) -> Result<(), String> {
-    match group.get(bias).and_then(|bias| bias.shape().first()) {
-        Some(channels) if *channels != 3 => Err(format!(
-            "the generator draws images of {channels} channels; only 3, red, green and blue, are supported"
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The tensor with `before` dimensions of size 1 before its own, and `after` behind them.

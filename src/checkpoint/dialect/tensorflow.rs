@@ -2,7 +2,7 @@
 //! (reference §2.3). TensorFlow keeps its matrices and convolutions with the outputs last.
 
 use super::Group;
-use super::stylegan::{self, Translated, conv_clamp, deeper, number, only_colours, only_skip};
+use super::stylegan::{self, Translated, conv_clamp, deeper, number, only_skip};
 use crate::checkpoint::Entry;
 use std::collections::BTreeSet;
 
@@ -133,7 +133,6 @@ fn check<'a>(
                 .into(),
         );
     }
-    only_colours(group, "synthesis.4x4.ToRGB.bias")?;
     setting("conv_clamp").filter(|&clamp| clamp != "none").map(conv_clamp).transpose()
 }
 

@@ -3,20 +3,21 @@
 use super::super::printer::Printer;
 use super::super::unread;
 use crate::adapt::direction::{self, Direction};
+use crate::adapt::layer_choice::{Plan, Routing};
 use crate::adapt::{Adaptation, Judge};
 use crate::builtin;
 use crate::checkpoint::address;
 use crate::clip::{Clip, Resize};
-use crate::config::{ClipResize, Config};
+use crate::config::{ClipModel, ClipResize, Config};
 use crate::error::{Error, IoContext, Result};
 use crate::imaging::{load, pil};
-use crate::models;
+use crate::models::{self, ClipTable, GeneratorFiles, GeneratorTable};
 use crate::rng;
 use crate::run_dir::{Manifest, ResultInfo, RunDir, Weights};
 use crate::stylegan2::{Generator, Latent, LatentAvgOrigin, Noise};
 use crate::torch::threads;
 use crate::torch::{self, TensorMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 /// How many generated images stand for the source when the target is given by images (the original's 16).
@@ -41,10 +42,11 @@ pub(super) fn prepare(
     manifest.device = torch::device_name(device);
     manifest.threads = threads::count();
 
-    let class = config.class.map(i64::from);
-    let open = |role, asked: &str| generator(role, asked, class, device, printer);
-    let (start, start_weights) = open("generator", &config.generator)?;
-    let frozen = match &config.reference {
+    let Tables { start, reference, clips } = Tables::read(config, models_dir, printer)?;
+    let targets = config.target_images.as_deref().map(load::image_files).transpose()?;
+    let open = |role, table: Listed| generator(role, table, device, printer);
+    let (start, start_weights) = open("generator", start)?;
+    let frozen = match reference {
         Some(reference) => {
             let (frozen, weights) = open("reference", reference)?;
             manifest.weights.push(weights);
@@ -60,12 +62,10 @@ pub(super) fn prepare(
     }
     manifest.weights.push(start_weights.clone());
 
-    let targets = config.target_images.as_deref().map(load::image_files).transpose()?;
     let (mut judges, mut guides) = (Vec::new(), Vec::new());
     let mut config = config.clone();
-    for i in 0..config.clip.len() {
+    for (i, (path, table)) in clips.into_iter().enumerate() {
         let name = config.clip[i].model.clone();
-        let path = builtin::resolve_clip(&name, models_dir)?;
         if address::exists(Path::new(&name)) || models_dir.is_some_and(|dir| path.starts_with(dir))
         {
             // A resumed run must find it again, from any folder and without `--models-dir`.
@@ -73,7 +73,7 @@ pub(super) fn prepare(
             config.clip[i].model = path.to_string_lossy().into_owned();
         }
         let weight = config.clip[i].weight;
-        let (clip, origin) = models::open_clip(&path, Kind::Float, device)?;
+        let (clip, origin) = table.open(Kind::Float, device)?;
         printer.detail(&format!(
             "{}: {} px, {} features",
             path.display(),
@@ -116,9 +116,9 @@ impl Prepared {
         let mut lines = vec![
             format!("{} -> {}", config.source, config.target),
             format!(
-                "generator  {} ({} px, {} style inputs)",
+                "generator  {} ({}, {} style inputs)",
                 self.base_weights.path.display(),
-                g.resolution,
+                g.size_in_words(),
                 g.num_styles()
             ),
         ];
@@ -159,16 +159,67 @@ impl Prepared {
     }
 }
 
+/// A generator's files and their tables.
+type Listed = (GeneratorFiles, GeneratorTable);
+
+/// What all files of a run say about themselves. It is looked at before any number is read: a request that cannot be
+/// met by it fails at once.
+struct Tables {
+    start: Listed,
+    reference: Option<Listed>,
+    clips: Vec<(PathBuf, ClipTable)>,
+}
+
+impl Tables {
+    fn read(config: &Config, models_dir: Option<&Path>, printer: &Printer) -> Result<Self> {
+        let class = config.class.map(i64::from);
+        let generator = |asked: &String| {
+            let files = builtin::resolve_generator(asked)?;
+            let table = GeneratorTable::read(&files, class)?;
+            Ok::<_, Error>((files, table))
+        };
+        let start = generator(&config.generator)?;
+        let shape = start.1.config();
+        let reference = config.reference.as_ref().map(generator).transpose()?;
+        if let Some((_, twin)) = &reference
+            && twin.config() != shape
+        {
+            return Err(Error::request(
+                format!(
+                    "the generators differ: {} and {}, or other channels",
+                    twin.config().size_in_words(),
+                    shape.size_in_words()
+                ),
+                "`--reference` must have the same architecture as `--generator`",
+            ));
+        }
+        let routing = Routing::of(config.parity);
+        Plan::new(&config.layers, shape, routing)?;
+        if let Some(note) = Plan::note(&config.layers, shape, routing) {
+            printer.info(&note);
+        }
+        let clip = |model: &ClipModel| {
+            let path = builtin::resolve_clip(&model.model, models_dir)?;
+            let table = ClipTable::read(&path)?;
+            if config.target_images.is_none() {
+                direction::check_phrase(table.config(), &config.source)?;
+                direction::check_phrase(table.config(), &config.target)?;
+            }
+            Ok((path, table))
+        };
+        let clips = config.clip.iter().map(clip).collect::<Result<Vec<_>>>()?;
+        Ok(Self { start, reference, clips })
+    }
+}
+
 fn generator(
     role: &str,
-    asked: &str,
-    class: Option<i64>,
+    (files, table): Listed,
     device: Device,
     printer: &Printer,
 ) -> Result<(Generator, Weights)> {
-    let files = builtin::resolve_generator(asked)?;
-    let (generator, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
-    printer.detail(&format!("{files}: {} px generator", generator.config().resolution));
+    let (generator, origin) = table.open(Kind::Float, device)?;
+    printer.detail(&format!("{files}: {} generator", generator.config().size_in_words()));
     Ok((generator, Weights::new(role, &origin.path, origin.sha256)))
 }
 

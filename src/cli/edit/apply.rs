@@ -86,6 +86,7 @@ pub(super) fn run(args: &ApplyArgs, printer: &Printer) -> Result<()> {
             "leave out `--save-codes`, or find a code with `nada edit optimize`",
         ));
     }
+    domains::check(&args.codes, &args.domain)?;
     let subject = args.codes.subject(printer)?;
     let phrases = match by_text {
         true => Some(open_phrases(args, &subject)?),

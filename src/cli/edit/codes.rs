@@ -8,7 +8,7 @@ use crate::builtin;
 use crate::checkpoint::Address;
 use crate::config;
 use crate::error::Result;
-use crate::models::{self, Origin};
+use crate::models::{GeneratorTable, Origin};
 use crate::stylegan2::Generator;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -36,11 +36,20 @@ pub(super) struct GeneratorArgs {
 impl GeneratorArgs {
     /// Opens the generator.
     pub(super) fn open(&self, printer: &Printer) -> Result<(Generator, Origin)> {
-        let device = self.machine.device()?;
+        self.open_table(self.table()?, printer)
+    }
+
+    /// What the generator is, before its numbers are read.
+    pub(super) fn table(&self) -> Result<GeneratorTable> {
         let files = builtin::resolve_generator(&self.generator)?;
-        let class = self.class.map(i64::from);
-        let opened = models::open_generator_of_class(&files, class, Kind::Float, device)?;
-        printer.detail(&format!("{files}: {} px generator", opened.0.config().resolution));
+        GeneratorTable::read(files, self.class.map(i64::from))
+    }
+
+    fn open_table(&self, table: GeneratorTable, printer: &Printer) -> Result<(Generator, Origin)> {
+        let device = self.machine.device()?;
+        let size = table.config().size_in_words();
+        let opened = table.open(Kind::Float, device)?;
+        printer.detail(&format!("{}: {size} generator", opened.1.path.display()));
         Ok(opened)
     }
 }
@@ -85,10 +94,10 @@ pub(super) struct Subject {
 impl CodesArgs {
     /// Opens the generator and makes the codes.
     pub(super) fn subject(&self, printer: &Printer) -> Result<Subject> {
-        let (generator, origin) = self.own.open(printer)?;
+        let table = self.own.table()?;
         let (codes, about) = match &self.latents {
             Some(file) => (
-                latents::read(file, self.latent_kind, generator.config(), printer)?,
+                latents::read(file, self.latent_kind, table.config(), printer)?,
                 file.display().to_string(),
             ),
             None => {
@@ -96,6 +105,7 @@ impl CodesArgs {
                 (Codes::Seeded { count, seed: self.seed }, format!("seed {}", self.seed))
             }
         };
+        let (generator, origin) = self.own.open_table(table, printer)?;
         let psi = truncation::or_usual(self.truncation, self.latents.is_some());
         let codes = codes.w_plus(&generator, psi)?.contiguous();
         let about = format!("{} · {about} · truncation {psi}", self.generator);

@@ -87,6 +87,7 @@ pub(super) fn run(args: &DirectionArgs, printer: &Printer) -> Result<()> {
     }
     let out = args.out.clone().unwrap_or_else(|| outputs::free_picture("direction"));
     outputs::claim_file(&out, args.codes.force)?;
+    domains::check(&args.codes, &args.domain)?;
     let subject = args.codes.subject(printer)?;
     let phrases = Phrases::open(
         channels(args, &subject.origin)?,

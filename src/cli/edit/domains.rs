@@ -1,12 +1,12 @@
 //! Generators that share their codes: a source and what was adapted from it. An edit of the source shows in all.
 
 use super::super::printer::Printer;
-use super::codes::{Subject, short_name};
+use super::codes::{GeneratorArgs, Subject, short_name};
 use crate::builtin;
 use crate::error::{Error, Result};
-use crate::models::{self, Origin};
+use crate::models::{self, GeneratorTable, Origin};
 use crate::run_dir::{RunDir, pictures};
-use crate::stylegan2::{Generator, Noise, StyleCodes, Synthesis};
+use crate::stylegan2::{Config, Generator, Noise, StyleCodes, Synthesis};
 use crate::torch::catch;
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -61,18 +61,7 @@ pub(super) fn open(
         let device = subject.generator.device();
         let (generator, origin) =
             models::open_generator_of_class(&files, class, Kind::Float, device)?;
-        if generator.config() != subject.generator.config() {
-            return Err(Error::request(
-                format!(
-                    "`{asked}` makes {} px images from {} style inputs, `{own}` {} px from {}, or their channels differ",
-                    generator.config().resolution,
-                    generator.config().num_styles(),
-                    subject.generator.config().resolution,
-                    subject.generator.config().num_styles(),
-                ),
-                "domains share their codes: name generators that were adapted from this one",
-            ));
-        }
+        check_shape(asked, generator.config(), own, subject.generator.config())?;
         if !related(&origin, &subject.origin) {
             printer.warn(&format!(
                 "`{asked}` was not adapted from `{own}`: the same codes may show other people"
@@ -81,6 +70,38 @@ pub(super) fn open(
         domains.push(Domain::new(label(asked, false), &generator));
     }
     Ok(domains)
+}
+
+/// Whether the generators of `runs` take the codes of the subject's, by the tables of their files.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn check(subject: &GeneratorArgs, runs: &[String]) -> Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let table = subject.table()?;
+    for asked in runs {
+        let other = GeneratorTable::read(builtin::resolve_generator(asked)?, table.class())?;
+        check_shape(asked, other.config(), &subject.generator, table.config())?;
+    }
+    Ok(())
+}
+
+fn check_shape(asked: &str, other: &Config, own: &str, config: &Config) -> Result<()> {
+    if other == config {
+        return Ok(());
+    }
+    Err(Error::request(
+        format!(
+            "`{asked}` makes {} images from {} style inputs, `{own}` {} from {}, or their channels differ",
+            other.size_in_words(),
+            other.num_styles(),
+            config.size_in_words(),
+            config.num_styles(),
+        ),
+        "domains share their codes: name generators that were adapted from this one",
+    ))
 }
 
 /// Whether one was adapted from the other, or both from the same.

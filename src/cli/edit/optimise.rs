@@ -16,7 +16,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::imaging::grid::Grid;
 use crate::imaging::plot::{Series, Smoothing, line_plot};
 use crate::imaging::{save, to_rgb8};
-use crate::models;
+use crate::models::{self, ClipTable};
 use crate::run_dir::slug;
 use crate::stylegan2::{Latent, Noise};
 use crate::torch::TensorMap;
@@ -110,6 +110,13 @@ pub(super) fn run(args: &OptimiseArgs, printer: &Printer) -> Result<()> {
     check(args)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("edits").join(slug(&args.text)));
     outputs::claim_folder(&out, args.codes.force)?;
+    for model in super::guides(&args.clip)? {
+        let path = builtin::resolve_clip(&model.model, args.models_dir.as_deref())?;
+        let clip = ClipTable::read(&path)?;
+        if args.original {
+            Eye::check_styleclip(args.codes.table()?.config(), clip.config().resolution())?;
+        }
+    }
     let mut subject = args.codes.subject(printer)?;
     let device = subject.generator.device();
     if args.free {

@@ -11,7 +11,7 @@ use crate::edit::channels::{
     ChannelView, Measurement, ResponseSettings, Statistics, channel_count,
 };
 use crate::error::{Error, IoContext, Result};
-use crate::models::{self, ChannelWitness, Channels};
+use crate::models::{self, ChannelWitness, Channels, ClipTable};
 use crate::stylegan2::Generator;
 use crate::torch::TensorMap;
 use clap::Args;
@@ -68,6 +68,9 @@ pub(super) fn usual_file(generator: &str) -> PathBuf {
 pub(super) fn run(args: &PrepareArgs, printer: &Printer) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| usual_file(&args.codes.generator));
     outputs::claim_file(&out, args.codes.force)?;
+    for model in super::guides(&args.clip)? {
+        ClipTable::read(&builtin::resolve_clip(&model.model, args.models_dir.as_deref())?)?;
+    }
     let (generator, origin) = args.codes.open(printer)?;
     let (mut witnesses, mut views) = (Vec::new(), Vec::new());
     for model in super::guides(&args.clip)? {

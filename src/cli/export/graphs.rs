@@ -16,7 +16,7 @@ pub(super) fn write_torchscript(job: &Job<'_>) -> Result<Written> {
     let loaded = torchscript::Loaded::open(job.out)?;
     let from_z = difference(&loaded.forward(&job.z())?, &expected)?;
     let from_w = difference(&loaded.synthesis(&w_plus)?, &expected)?;
-    let name = python_name(job.out);
+    let (name, [c, h, w]) = (python_name(job.out), form.image);
     let mut settings = settings(job, "unless another one is passed");
     settings.push((
         "Format",
@@ -31,10 +31,8 @@ pub(super) fn write_torchscript(job: &Job<'_>) -> Result<Written> {
         settings,
         python: format!(
             "import torch\ngenerator = torch.jit.load({name})\nimages = generator(torch.randn(4, {}))  \
-             # [4, 3, {r}, {r}], about -1 to 1\nimages = generator.synthesis(generator.w_plus(torch.randn(4, {}), 1.0))",
-            form.z_dim,
-            form.z_dim,
-            r = form.resolution
+             # [4, {c}, {h}, {w}], about -1 to 1\nimages = generator.synthesis(generator.w_plus(torch.randn(4, {}), 1.0))",
+            form.z_dim, form.z_dim,
         ),
         difference: agree(job.out, from_z.max(from_w))?,
     })
@@ -53,17 +51,17 @@ pub(super) fn write_onnx(job: &Job<'_>) -> Result<Written> {
     let w = onnx::Loaded::open(&mapping)?.run(TensorMap::from([("z".to_owned(), job.z())]))?;
     let from_z = difference(&of_w(w)?, &expected)?;
     let (name, mapping_name) = (python_name(job.out), python_name(&mapping));
+    let [c, h, w] = form.image;
     let mut settings = settings(job, "worked into the mapping network");
     settings.push((
         "Format",
         format!(
-            "ONNX, opset {}, float32: `w_plus` [N, {l}, {d}] → `image` [N, 3, {r}, {r}], and in {mapping_name} `z` [N, {}] \
+            "ONNX, opset {}, float32: `w_plus` [N, {l}, {d}] → `image` [N, {c}, {h}, {w}], and in {mapping_name} `z` [N, {}] \
              → `w_plus`; N is free",
             onnx::OPSET,
             form.z_dim,
             l = form.num_styles,
             d = form.style_dim,
-            r = form.resolution
         ),
     ));
     Ok(Written {
@@ -73,9 +71,8 @@ pub(super) fn write_onnx(job: &Job<'_>) -> Result<Written> {
         python: format!(
             "import numpy, onnxruntime\nmapping, synthesis = map(onnxruntime.InferenceSession, [{mapping_name}, {name}])\n\
              [w_plus] = mapping.run(None, {{\"z\": numpy.random.randn(4, {}).astype(\"float32\")}})\n\
-             [images] = synthesis.run(None, {{\"w_plus\": w_plus}})  # [4, 3, {r}, {r}], about -1 to 1",
+             [images] = synthesis.run(None, {{\"w_plus\": w_plus}})  # [4, {c}, {h}, {w}], about -1 to 1",
             form.z_dim,
-            r = form.resolution
         ),
         difference: agree(job.out, from_z.max(from_w))?,
     })

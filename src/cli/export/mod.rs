@@ -12,7 +12,7 @@ use crate::checkpoint::{self, Address};
 use crate::error::{Error, Result};
 use crate::export::card::Card;
 use crate::export::form::FormNoise;
-use crate::models::{self, GeneratorFiles, Origin, StoredGenerator};
+use crate::models::{self, GeneratorFiles, GeneratorTable, Origin, StoredGenerator};
 use crate::rng;
 use crate::stylegan2::{Config, Generator, Latent, Noise};
 use crate::torch::{TensorMap, catch, copy_map};
@@ -142,13 +142,13 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> anyhow::Result<()> {
     for target in &targets {
         super::convert::not_itself(files.deltas.iter().chain([&files.base]), target)?;
     }
-    let stored = models::read_generator(&files, None)?;
-    let class = models::class_of(&stored.origin.metadata, &stored.origin.path)?;
-    let class = args.class.map(i64::from).or(class);
     // All tensors are written, whatever the class: any shows that they were read back.
-    let any = matches!(args.format, Format::Safetensors | Format::Pt | Format::Delta)
-        && stored.config.classes > 0;
-    let generator = network(&stored.config, &stored.tensors, class.or(any.then_some(0)))?;
+    let any = matches!(args.format, Format::Safetensors | Format::Pt | Format::Delta);
+    let table = GeneratorTable::of_any_class(&files, args.class.map(i64::from), any)?;
+    tensors::check_base_shape(args, &files, &table)?;
+    let stored = models::read_generator(&files, None)?;
+    stored.not_finite.refuse(&stored.origin.path)?;
+    let generator = network(&stored.config, &stored.tensors, table.class())?;
     outputs::make_room(&out)?;
     let job = Job { args, out: &out, files: &files, stored, generator };
     let written = match args.format {

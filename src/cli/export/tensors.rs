@@ -1,12 +1,12 @@
 //! Tensors in files: whole generators, and deltas.
 
-use super::{Format, Job, Written, difference, python_name};
+use super::{ExportArgs, Format, Job, Written, difference, python_name};
 use crate::builtin;
 use crate::checkpoint::{DELTA_FORMAT, address, delta, save_safetensors};
 use crate::cli::convert::{Dtype, Packing, write_generator};
 use crate::cli::printer::Printer;
 use crate::error::{Error, Result};
-use crate::models::{GeneratorFiles, Origin};
+use crate::models::{GeneratorFiles, GeneratorTable, Origin};
 use crate::run_dir::RunDir;
 use crate::stylegan2::Generator;
 use std::path::{Path, PathBuf};
@@ -60,10 +60,7 @@ pub(super) fn write_whole(job: &Job<'_>, printer: &Printer) -> Result<Written> {
 pub(super) fn write_delta(job: &Job<'_>, printer: &Printer) -> Result<Written> {
     let (files, base, origin) = base(job)?;
     if base.config() != job.generator.config() {
-        return Err(Error::request(
-            format!("`{files}` has another shape than `{}`", job.files),
-            "a delta is between two generators of one shape: compare them with `nada inspect`",
-        ));
+        return Err(other_shape(&files, job.files));
     }
     let changed = delta(&base.tensors(), &job.generator.tensors())?;
     let mut metadata = job.stored.origin.metadata.clone();
@@ -113,6 +110,30 @@ pub(super) fn write_delta(job: &Job<'_>, printer: &Printer) -> Result<Written> {
         ),
         difference: difference(&before, &after)?,
     })
+}
+
+/// Refuses a base of another shape by the tables of both, before any number is read.
+///
+/// # Errors
+/// [`Error::Request`]; as [`GeneratorTable::read`] for the base.
+pub(super) fn check_base_shape(
+    args: &ExportArgs,
+    files: &GeneratorFiles,
+    table: &GeneratorTable,
+) -> Result<()> {
+    let Some(asked) = &args.base else { return Ok(()) };
+    let base = builtin::resolve_generator(asked)?;
+    match GeneratorTable::read(&base, table.class())?.config() == table.config() {
+        true => Ok(()),
+        false => Err(other_shape(&base, files)),
+    }
+}
+
+fn other_shape(base: &GeneratorFiles, files: &GeneratorFiles) -> Error {
+    Error::request(
+        format!("`{base}` has another shape than `{files}`"),
+        "a delta is between two generators of one shape: compare them with `nada inspect`",
+    )
 }
 
 /// The generator that is the rest: the one asked for, or what the run says it began with.

@@ -10,8 +10,8 @@ use super::truncation;
 use crate::builtin;
 use crate::checkpoint::save_in_pieces;
 use crate::error::{Error, IoContext, Result};
-use crate::imaging::{grid::Grid, save, to_rgb8};
-use crate::models::{self, Origin};
+use crate::imaging::{grid::Grid, save, to_pictures, to_rgb8};
+use crate::models::{self, GeneratorTable, Origin};
 use crate::rng;
 use crate::run_dir::{RunDir, pictures};
 use crate::stylegan2::{Generator, Latent, Noise};
@@ -75,7 +75,7 @@ pub(super) struct GenerateArgs {
     /// One picture of all if it ends in .png, else a folder for 000000.png, 000001.png … [default: generated.png]
     #[arg(long, value_name = "FILE.png|DIR", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// The images as numbers: float32 [N, 3, H, W] called `images`, about -1 to 1, not clamped
+    /// The images as numbers: float32 [N, C, H, W] called `images`, about -1 to 1, not clamped
     #[arg(long, value_name = "FILE.safetensors", help_heading = "Output")]
     raw: Option<PathBuf>,
     /// Replace files that are there
@@ -110,11 +110,15 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
     let device = args.machine.device()?;
     let files = builtin::resolve_generator(&args.generator)?;
     let class = args.class.map(i64::from);
-    let (generator, origin) = models::open_generator_of_class(files, class, Kind::Float, device)?;
+    // What the tables of all files tell comes before the numbers of any.
+    let table = GeneratorTable::read(files, class)?;
     let codes = match &args.latents {
-        Some(file) => latents::read(file, args.latent_kind, generator.config(), printer)?,
+        Some(file) => latents::read(file, args.latent_kind, table.config(), printer)?,
         None => Codes::Seeded { count: args.count.unwrap_or(16), seed: args.seed },
     };
+    check_room(&pictures, codes.count(), table.config().resolution, args.beside)?;
+    args.mapper.check(table.config())?;
+    let (generator, origin) = table.open(Kind::Float, device)?;
     let twin = args
         .beside
         .then(|| Twin::open(&args.generator, generator.class(), device, printer))
@@ -128,7 +132,6 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
         )
         .into());
     }
-    check_room(&pictures, codes.count(), generator.config().resolution, twin.is_some())?;
     let mapper = args.mapper.open(&generator, &origin.sha256, printer)?;
     let sampler = Sampler {
         codes: &codes,
@@ -205,7 +208,7 @@ struct Sampler<'a> {
 }
 
 impl Sampler<'_> {
-    /// `n` images from `start`, `[n, 3, H, W]`, of codes that the mapper has moved if there is one and it is wanted.
+    /// `n` images from `start`, `[n, C, H, W]`, of codes that the mapper has moved if there is one and it is wanted.
     fn images(&self, generator: &Generator, start: i64, n: i64, moved: bool) -> Result<Tensor> {
         let latent = self.codes.batch(generator, start, n);
         let maps = self.maps(generator, start, n);
@@ -281,6 +284,8 @@ fn write(
     printer: &Printer,
 ) -> Result<Vec<PathBuf>> {
     let (count, side) = (sampler.codes.count(), generator.config().resolution);
+    let (channels, [height, width]) =
+        (generator.config().image_channels, generator.config().image_size());
     let mut about = vec![
         ("generator", origin.path.display().to_string()),
         ("generator_sha256", origin.sha256.clone()),
@@ -319,9 +324,9 @@ fn write(
                     }
                 }
                 Pictures::Folder(folder) => {
-                    for (i, picture) in (start..).zip(to_rgb8(&images)?) {
+                    for (i, picture) in (start..).zip(to_pictures(&images)?) {
                         let path = folder.join(format!("{i:06}.png"));
-                        save::png(&path, &picture, &text)?;
+                        save::png_of(&path, &picture, &text)?;
                         written.push(path);
                     }
                 }
@@ -333,7 +338,8 @@ fn write(
     match &args.raw {
         Some(raw) => {
             let metadata = about.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-            save_in_pieces(raw, "images", &[count, 3, side, side], &metadata, |put| each(put))?;
+            let shape = [count, channels, height, width];
+            save_in_pieces(raw, "images", &shape, &metadata, |put| each(put))?;
         }
         None => each(&mut |_| Ok(()))?,
     }

@@ -4,7 +4,7 @@ mod networks;
 
 use super::printer::{Printer, harmless, table};
 use crate::builtin;
-use crate::checkpoint::{self, Address, Checkpoint, Entry, Network, Salvage};
+use crate::checkpoint::{self, Address, Checkpoint, Entry, Network, NotFinite, Salvage};
 use crate::clip::vocabulary::{PHRASES_KEY, WORDS_KEY};
 use crate::error::{Error, Result};
 use crate::models::{self, GeneratorFiles};
@@ -13,6 +13,7 @@ use crate::torch;
 use clap::Args;
 use networks::{clip_facts, encoder_facts, generator_facts, or_problems, shape_facts};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Kind;
 
@@ -36,6 +37,8 @@ pub(super) struct InspectArgs {
 
 /// Tensors of a damaged file that are named as lost, unless all tensors are asked for.
 const LOST: usize = 5;
+/// The numbers of more bytes are not counted.
+const MAX_COUNTED: u64 = 4 << 30;
 /// Columns that a list of phrases fills.
 const WIDTH: usize = 96;
 
@@ -74,7 +77,7 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
             RunDir::open(&path)?;
         }
         match checkpoint::open(&path) {
-            Ok(file) => file_facts(&file, args.tensors)?,
+            Ok(file) => file_facts(&file, args.tensors, true)?,
             Err(error) => match checkpoint::salvage(&path) {
                 Some(found) => {
                     broken = Some(error);
@@ -97,7 +100,7 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<()> {
 
 /// What is left of a damaged file, and what is not.
 fn salvaged_facts(found: &Salvage, with_tensors: bool) -> Result<Facts> {
-    let mut facts = file_facts(&found.checkpoint, with_tensors)?;
+    let mut facts = file_facts(&found.checkpoint, with_tensors, false)?;
     let (lost, all) = (found.lost.len(), found.checkpoint.entries.len());
     facts.push(("whole_tensors", json!(format!("{} of {all}", all - lost))));
     let shown = if with_tensors { lost } else { lost.min(LOST) };
@@ -127,12 +130,31 @@ fn joined_facts(files: &GeneratorFiles) -> Result<Facts> {
         ("sha256", json!(stored.origin.sha256)),
     ];
     facts.extend(shape_facts(stored.config, &torch::shapes(&stored.tensors))?);
+    facts.extend(stored.not_finite.note().map(|note| ("warnings", json!([note]))));
     facts.push(("metadata", json!(stored.origin.metadata)));
     Ok(facts)
 }
 
-/// What a file holds.
-fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
+/// Which numbers of these tensors are NaN or infinite, or why that is not known. The file was read as a whole for its
+/// hash already; only what no network of this program comes near is left unread.
+fn not_finite(entries: &BTreeMap<String, Entry>) -> Option<String> {
+    let bytes = entries.values().map(|entry| entry.byte_len() as u64).sum::<u64>();
+    if bytes > MAX_COUNTED {
+        return Some(format!(
+            "whether all numbers are finite was not looked at: they have {} GiB",
+            bytes >> 30
+        ));
+    }
+    let mut found = NotFinite::default();
+    let look = |(name, entry): (&String, &Entry)| found.look(name, &entry.tensor()?);
+    match entries.iter().try_for_each(look) {
+        Ok(()) => found.note(),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// What a file holds; of a damaged one, no number is read.
+fn file_facts(file: &Checkpoint, with_tensors: bool, whole: bool) -> Result<Facts> {
     let contents = checkpoint::recognise(file);
     let mut facts: Facts = vec![
         ("file", json!(file.path)),
@@ -152,18 +174,29 @@ fn file_facts(file: &Checkpoint, with_tensors: bool) -> Result<Facts> {
             json!("the tensors of an adapted generator that differ from its base"),
         ));
     }
+    let mut entries = None;
     match contents.network() {
         Network::Generator if is_delta => {}
         Network::Generator => {
-            facts.extend(or_problems(checkpoint::generator(file), generator_facts))
+            let named = checkpoint::generator(file);
+            entries = named.as_ref().ok().map(|named| named.entries.clone());
+            facts.extend(or_problems(named, generator_facts));
         }
         Network::Clip => {
-            facts.extend(or_problems(checkpoint::clip(file), |named| clip_facts(file, named)));
+            let named = checkpoint::clip(file);
+            entries = named.as_ref().ok().map(|named| named.entries.clone());
+            facts.extend(or_problems(named, |named| clip_facts(file, named)));
         }
         Network::Encoder => {
-            facts.extend(or_problems(checkpoint::encoder(file), encoder_facts));
+            let named = checkpoint::encoder(file);
+            entries = named.as_ref().ok().map(|(named, _)| named.entries.clone());
+            facts.extend(or_problems(named, encoder_facts));
         }
         _ => {}
+    }
+    if whole {
+        let warning = not_finite(entries.as_ref().unwrap_or(&file.entries));
+        facts.extend(warning.map(|warning| ("warnings", json!([warning]))));
     }
     facts.push(("numbers", json!(file.entries.values().map(Entry::numel).sum::<usize>())));
     if !file.metadata.is_empty() {

@@ -65,6 +65,7 @@ pub(super) fn shape_facts(config: stylegan2::Config, shapes: &ShapeMap) -> Resul
     let mut facts: Facts = vec![
         ("network", json!("generator")),
         ("resolution", json!(config.resolution)),
+        ("image", json!([config.image_channels, config.image_size()[0], config.image_size()[1]])),
         ("style_inputs", json!(config.num_styles())),
         ("style_dim", json!(config.style_dim)),
         ("z_dim", json!(config.z_dim)),

@@ -2,17 +2,16 @@
 
 use super::args::InversionArgs;
 use super::ledger::Weights;
+use super::tables::Tables;
 use crate::builtin;
-use crate::cli::generate::latents;
 use crate::cli::printer::Printer;
-use crate::config;
 use crate::error::{Error, Result};
 use crate::imaging::from_rgb8;
 use crate::invert::align::Frame;
 use crate::invert::{
     Cut, Encoder, Inputs, Inversion, Losses, Perceptual, Recipe, Settings, labels,
 };
-use crate::models::{self, GeneratorFiles};
+use crate::models::{self, EncoderTable};
 use crate::stylegan2::Generator;
 use image::{RgbImage, imageops};
 use std::ops::ControlFlow;
@@ -57,58 +56,26 @@ pub(in crate::cli) struct Sight {
 }
 
 impl Inverter {
-    /// Reads the models. `asked` is the generator's name, if one was given; without one an encoder's own file serves.
+    /// Reads the models.
     ///
     /// # Errors
-    /// [`Error::Request`] for models that do not belong together, or when nothing would make codes.
+    /// [`Error::File`] for damaged files.
     pub(in crate::cli) fn open(
         args: &InversionArgs,
-        asked: Option<&str>,
-        files: Option<GeneratorFiles>,
-        kind: InputKind,
+        tables: Tables,
         printer: &Printer,
     ) -> Result<Self> {
-        let encoder_file = encoder_file(args, asked)?;
-        // What can be refused before anything is loaded.
-        if encoder_file.is_none() && args.refinement(None)?.is_none() {
-            return Err(Error::request(
-                "nothing would make codes: no encoder, and `--optimize 0`",
-                "name an encoder with `--encoder FILE`, or allow some steps",
-            ));
-        }
-        let device = args.machine.device()?;
-        let files = match (files, asked, &encoder_file) {
-            (Some(files), ..) => files,
-            (None, Some(asked), _) => builtin::resolve_generator(asked)?,
-            // A file of ReStyle, pSp or e4e holds the generator that it was trained for.
-            (None, None, Some(encoder)) if !is_shipped(encoder) => encoder.clone().into(),
-            (None, None, _) => builtin::resolve_generator(config::GENERATOR)?,
-        };
+        let Tables { device, generator, frame, encoder, first, refine, kind, start } = tables;
         let mut weights = Vec::new();
-        let (generator, origin) = models::open_generator(files, Kind::Float, device)?;
+        let (generator, origin) = generator.open(Kind::Float, device)?;
         weights.push(Weights::of("generator", &origin));
-        let frame = origin.metadata.get("frame").map_or(Ok(Frame::FFHQ), |text| text.parse())?;
-        let mut open = |role: &str, file: &Path| {
-            let (encoder, origin) = models::open_encoder(file, Kind::Float, device)?;
+        let mut open = |role: &str, table: EncoderTable| {
+            let (encoder, origin) = table.open(Kind::Float, device)?;
             weights.push(Weights::of(role, &origin));
             Ok::<_, Error>(encoder)
         };
-        let encoder = encoder_file.as_deref().map(|file| open("encoder", file)).transpose()?;
-        let first = args.first_encoder.as_deref().map(builtin::resolve_encoder).transpose()?;
-        let first = first.as_deref().map(|file| open("first encoder", file)).transpose()?;
-        check_kind(encoder.as_ref(), kind)?;
-        let advised = encoder.as_ref().map(|encoder| match kind {
-            InputKind::Photo => encoder.config().refine.unwrap_or(0),
-            _ => 0,
-        });
-        let refine = args.refinement(advised)?;
-        check_first(encoder.as_ref(), first.as_ref())?;
-        if kind != InputKind::Photo && refine.is_some() {
-            return Err(Error::request(
-                "a mask or a sketch is no picture that the generator could be brought closer to",
-                "leave out `--optimize`",
-            ));
-        }
+        let encoder = encoder.map(|table| open("encoder", table)).transpose()?;
+        let first = first.map(|table| open("first encoder", table)).transpose()?;
         let perceptual = match kind {
             InputKind::Photo => open_perceptual(args, device, &mut weights, printer)?,
             _ => None,
@@ -121,13 +88,7 @@ impl Inverter {
             (Some(encoder), None) => encoder.config().rounds.unwrap_or(5),
             (_, rounds) => rounds.map_or(0, usize::from),
         };
-        let start = match &args.start {
-            Some(file) => {
-                let codes = latents::read(file, None, generator.config(), printer)?;
-                Some(codes.w_plus(&generator, 1.0)?)
-            }
-            None => None,
-        };
+        let start = start.map(|codes| codes.w_plus(&generator, 1.0)).transpose()?;
         Ok(Self {
             generator,
             weights,
@@ -237,90 +198,6 @@ impl Inverter {
         };
         recipe.run(&self.generator, &inputs, each)
     }
-}
-
-/// The encoder that was asked for, or that of a shipped generator.
-fn encoder_file(args: &InversionArgs, generator: Option<&str>) -> Result<Option<PathBuf>> {
-    match args.encoder.as_deref() {
-        Some("none") => Ok(None),
-        Some(asked) => builtin::resolve_encoder(asked).map(Some),
-        None => {
-            let generator = generator.unwrap_or(config::GENERATOR);
-            let found = builtin::encoder_of(builtin::base_of(generator));
-            if found.is_none() && args.optimize.is_none() && args.start.is_none() {
-                return Err(Error::request(
-                    format!("no encoder ships for the generator `{generator}`"),
-                    "name one with `--encoder FILE`, or look for the codes without one: `--encoder none` (minutes a photo)",
-                ));
-            }
-            Ok(found)
-        }
-    }
-}
-
-fn is_shipped(file: &Path) -> bool {
-    builtin::checkpoints_dir().is_some_and(|folder| file.parent() == Some(&folder))
-}
-
-/// Whether an encoder takes what the pictures are.
-fn check_kind(encoder: Option<&Encoder>, kind: InputKind) -> Result<()> {
-    let Some(encoder) = encoder else {
-        return match kind {
-            InputKind::Photo => Ok(()),
-            _ => Err(Error::request(
-                "masks and sketches need an encoder that was trained for them",
-                "name one of pSp's with `--encoder FILE`",
-            )),
-        };
-    };
-    let channels = encoder.config().channels;
-    let takes = match channels {
-        3 | 6 => InputKind::Photo,
-        1 => InputKind::Sketch,
-        _ => InputKind::Mask,
-    };
-    if takes == kind {
-        return Ok(());
-    }
-    let name = |kind| match kind {
-        InputKind::Photo => "photos",
-        InputKind::Mask => "masks",
-        InputKind::Sketch => "sketches",
-    };
-    let flag = match takes {
-        InputKind::Photo => "without `--input-kind`, it takes photos".to_owned(),
-        InputKind::Mask => {
-            format!("use `nada translate --input-kind mask` with masks of {channels} labels")
-        }
-        InputKind::Sketch => "use `nada translate --input-kind sketch`".to_owned(),
-    };
-    Err(Error::request(
-        format!(
-            "this encoder has {channels} input channels: it takes {}, not {}",
-            name(takes),
-            name(kind)
-        ),
-        flag,
-    ))
-}
-
-/// Whether one encoder can begin and the other go on.
-fn check_first(encoder: Option<&Encoder>, first: Option<&Encoder>) -> Result<()> {
-    let Some(first) = first else { return Ok(()) };
-    let Some(encoder) = encoder else {
-        return Err(Error::request(
-            "`--first-encoder` comes before an encoder",
-            "name it with `--encoder`",
-        ));
-    };
-    let of = |e: &Encoder| (e.config().width, e.config().height, e.config().frame);
-    if encoder.config().is_iterative() && of(encoder) == of(first) {
-        return Ok(());
-    }
-    Err(Error::request(
-        "these encoders cannot follow each other: the second one must see its last result, and both the same pictures",
-        "use two encoders of ReStyle of one size",
-    ))
 }
 
 /// What measures likeness.

@@ -3,9 +3,9 @@
 use super::super::printer::Printer;
 use crate::checkpoint::Address;
 use crate::error::{Error, Result};
-use crate::models::{self, StoredMapper};
+use crate::models::{self, MapperTable, StoredMapper};
 use crate::run_dir::RunDir;
-use crate::stylegan2::Generator;
+use crate::stylegan2::{Config, Generator};
 use crate::torch::catch;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -72,14 +72,30 @@ impl MapperFlags {
         Ok(self.read(generator)?.filter(|moved| moved.is_of(sha256)))
     }
 
-    fn read(&self, generator: &Generator) -> Result<Option<Moved>> {
-        let Some(asked) = &self.mapper else { return Ok(None) };
+    /// Whether the mapper that was asked for fits such a generator, as far as the table of its file tells.
+    ///
+    /// # Errors
+    /// As [`MapperFlags::open`].
+    pub(in crate::cli) fn check(&self, generator: &Config) -> Result<()> {
+        let Some(asked) = &self.mapper else { return Ok(()) };
+        self.check_strength()?;
+        MapperTable::read(&file_of(asked)?, generator)?;
+        Ok(())
+    }
+
+    fn check_strength(&self) -> Result<()> {
         if !(0.0..=2.0).contains(&self.mapper_strength) {
             return Err(Error::request(
                 format!("`--mapper-strength` is {}", self.mapper_strength),
                 "use a number from 0 to 2; 1 is as the mapper was trained",
             ));
         }
+        Ok(())
+    }
+
+    fn read(&self, generator: &Generator) -> Result<Option<Moved>> {
+        let Some(asked) = &self.mapper else { return Ok(None) };
+        self.check_strength()?;
         Ok(Some(Moved { stored: open(asked, generator)?, strength: self.mapper_strength }))
     }
 
@@ -95,27 +111,24 @@ impl MapperFlags {
 /// # Errors
 /// As [`MapperFlags::open`].
 pub(super) fn open(asked: &Path, generator: &Generator) -> Result<StoredMapper> {
+    let file = file_of(asked)?;
+    models::open_mapper(&file, generator.config(), generator.kind(), generator.device())
+}
+
+/// The file of a mapper, or that in a finished run.
+fn file_of(asked: &Path) -> Result<PathBuf> {
     let Address { file: asked, key } = Address::of(asked);
-    let file = match asked.is_dir() {
-        true => {
-            let run = RunDir::open(&asked)?;
-            let file = run.mapper_file();
-            if !file.is_file() {
-                return Err(Error::request(
-                    format!("`{}` holds no `mapper.safetensors`", asked.display()),
-                    "name a finished run of `nada mapper`, or a mapper's file",
-                ));
-            }
-            file
-        }
-        false => asked,
-    };
-    models::open_mapper(
-        &Address::joined(file, key.as_deref()),
-        generator.config(),
-        generator.kind(),
-        generator.device(),
-    )
+    if !asked.is_dir() {
+        return Ok(Address::joined(asked, key.as_deref()));
+    }
+    let file = RunDir::open(&asked)?.mapper_file();
+    if !file.is_file() {
+        return Err(Error::request(
+            format!("`{}` holds no `mapper.safetensors`", asked.display()),
+            "name a finished run of `nada mapper`, or a mapper's file",
+        ));
+    }
+    Ok(Address::joined(file, key.as_deref()))
 }
 
 impl Moved {

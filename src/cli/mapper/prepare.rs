@@ -2,6 +2,7 @@
 
 use super::super::printer::Printer;
 use super::super::unread;
+use crate::adapt::direction;
 use crate::builtin;
 use crate::checkpoint::{address, save_safetensors};
 use crate::clip::{Clip, Resize, Vocabulary};
@@ -10,7 +11,7 @@ use crate::edit::mapper::MapperTraining;
 use crate::edit::mapper::figures::Witness;
 use crate::edit::{Critic, Eye, Identity};
 use crate::error::{IoContext, Result};
-use crate::models::{self, MAPPER_FORMAT};
+use crate::models::{self, ClipTable, GeneratorTable, MAPPER_FORMAT};
 use crate::run_dir::{Manifest, RunDir, Weights, config_hash};
 use crate::torch::threads;
 use crate::torch::{self, TensorMap};
@@ -42,8 +43,19 @@ pub(super) fn prepare(
     manifest.threads = threads::count();
     let files = builtin::resolve_generator(&config.generator)?;
     let class = config.class.map(i64::from);
-    let (generator, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
-    printer.detail(&format!("{files}: {} px generator", generator.config().resolution));
+    // What the tables of all files tell comes before the numbers of any.
+    let table = GeneratorTable::read(&files, class)?;
+    let shape = table.config().clone();
+    for name in config.clip.iter().map(|c| &c.model).chain(&config.judge) {
+        let clip = ClipTable::read(&builtin::resolve_clip(name, models_dir)?)?;
+        if config.parity == Parity::Original && config.clip.iter().any(|c| c.model == *name) {
+            Eye::check_styleclip(&shape, clip.config().resolution())?;
+        }
+        direction::check_phrase(clip.config(), &config.source)?;
+        direction::check_phrase(clip.config(), &config.target)?;
+    }
+    let (generator, origin) = table.open(Kind::Float, device)?;
+    printer.detail(&format!("{files}: {} generator", shape.size_in_words()));
     let weights = Weights::new("generator", &origin.path, origin.sha256);
     manifest.weights.push(weights.clone());
 

@@ -3,15 +3,17 @@
 mod domains;
 
 use super::invert::{settings, write_codes};
-use super::inverting::{FaceRecord, InputKind, InversionArgs, Inverter, Kept, Ledger, Session};
+use super::inverting::{
+    FaceRecord, InputKind, InversionArgs, Inverter, Kept, Ledger, Session, Tables,
+};
 use super::mapper::{MapperFlags, Moved};
 use super::photos::{Cutter, PhotoArgs, distinct, gather};
 use super::printer::Printer;
 use super::stop;
 use crate::error::{Error, Result};
 use crate::imaging::to_rgb8;
-use crate::models;
-use crate::stylegan2::{Generator, Noise};
+use crate::models::{self, GeneratorTable};
+use crate::stylegan2::{Config, Generator, Noise};
 use crate::torch::catch;
 use clap::Args;
 use domains::Domain;
@@ -62,8 +64,15 @@ pub(super) fn run(args: &TranslateArgs, printer: &Printer) -> anyhow::Result<()>
     let domains = domains::find(&args.domains, &args.label)?;
     let (asked, files) = domains::source(args.generator.as_deref(), &domains)?;
     let cut_out = args.input_kind != InputKind::Photo;
-    let inverter =
-        Inverter::open(&args.inversion, asked.as_deref(), files, args.input_kind, printer)?;
+    let tables = Tables::read(&args.inversion, asked.as_deref(), files, args.input_kind)?;
+    for domain in &domains {
+        let other = GeneratorTable::read(&domain.files, None)?;
+        check_fits(domain, other.config(), tables.generator.config())?;
+        if domains.len() == 1 {
+            args.mapper.check(other.config())?;
+        }
+    }
+    let inverter = Inverter::open(&args.inversion, tables, printer)?;
     // Masks and sketches are drawn to fit: there is no face to look for.
     let photo_args = PhotoArgs { no_align: args.photos.no_align || cut_out, ..args.photos.clone() };
     let cutter = Cutter::new(
@@ -125,7 +134,7 @@ fn make(
         bar.set_message(domain.label.clone());
         let (generator, origin) =
             models::open_generator(&domain.files, Kind::Float, session.inverter.device)?;
-        check_fits(domain, &generator, &session.inverter.generator)?;
+        check_fits(domain, generator.config(), session.inverter.generator.config())?;
         if let Some(base) = &domain.base
             && *base != session.inverter.weights[0].sha256
         {
@@ -208,12 +217,12 @@ fn pictures(
 }
 
 /// Whether a domain's generator takes the codes.
-fn check_fits(domain: &Domain, generator: &Generator, source: &Generator) -> Result<()> {
-    let of = |g: &Generator| (g.config().num_styles(), g.config().style_dim);
+fn check_fits(domain: &Domain, generator: &Config, source: &Config) -> Result<()> {
+    let of = |g: &Config| (g.num_styles(), g.style_dim);
     if of(generator) == of(source) {
         return Ok(());
     }
-    let told = |g: &Generator| format!("{} codes of width {}", of(g).0, of(g).1);
+    let told = |g: &Config| format!("{} codes of width {}", of(g).0, of(g).1);
     Err(Error::request(
         format!(
             "`{}` takes {}, the photos are inverted into {}",

@@ -131,16 +131,24 @@ impl LevelsMapper {
             .map(|(name, t)| (name.strip_prefix("mapper.").unwrap_or(name).to_owned(), t.detach()))
             .filter(|(name, _)| Level::ALL.iter().any(|l| name.starts_with(l.prefix())))
             .collect();
-        let found = shapes(&own);
-        let problems = faults(&found, width);
-        if !problems.is_empty() {
-            return Err(Error::Tensors {
-                what: "this is no mapper for these codes".into(),
-                problems,
-                hint: Some("a mapper belongs to the generator that it was trained with".into()),
-            });
-        }
+        Self::check(&shapes(&own), width)?;
         Ok(Self::build(own, styles, width, normalise))
+    }
+
+    /// Whether tensors of these shapes make a mapper for styles of `width`.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] as [`LevelsMapper::from_tensors`].
+    pub fn check(found: &ShapeMap, width: i64) -> Result<()> {
+        let problems = faults(found, width);
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Tensors {
+            what: "this is no mapper for these codes".into(),
+            problems,
+            hint: Some("a mapper belongs to the generator that it was trained with".into()),
+        })
     }
 
     fn build(params: TensorMap, styles: i64, width: i64, normalise: Normalise) -> Self {

@@ -14,20 +14,17 @@ const SAME: Geometry = Geometry { kernel: 3, stride: 1, pad: 1, group: 1 };
 const POINT: Geometry = Geometry { kernel: 1, stride: 1, pad: 0, group: 1 };
 /// A transposed convolution to twice the size and one more.
 const DOUBLE: Geometry = Geometry { kernel: 3, stride: 2, pad: 0, group: 1 };
-/// Zero-stuffing and the filter in one, for the three colours.
-const LARGER: Geometry = Geometry { kernel: 4, stride: 2, pad: 1, group: 3 };
 
 /// The names that both graphs use for the numbers that all layers share.
 const EPSILON: &str = "epsilon";
 
-/// `w_plus` [N, L, D] → `image` [N, 3, R, R].
+/// `w_plus` [N, L, D] → `image` [N, C, H, W].
 pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
     let mut b = Builder::default();
     let w_plus = b.input("w_plus", &[form.num_styles, form.style_dim]);
     b.weight(EPSILON, &Tensor::from_slice(&[1e-8_f32]))?;
     b.weight("gain", &Tensor::from_slice(&[SQRT_2 as f32]))?;
     b.integers("planes", &[2, 3], false);
-    b.weight("rgb_kernel", &form.kernel_for(3))?;
     if let Some(bound) = form.clamp {
         b.weight("lowest", &Tensor::from(-bound))?;
         b.weight("highest", &Tensor::from(bound))?;
@@ -59,9 +56,12 @@ pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
                 image = Some(match image {
                     None => rgb,
                     Some(before) => {
+                        // Zero-stuffing and the filter in one.
+                        let kernel = b.weight(&format!("{name}.kernel"), &layer.kernel())?;
                         let larger = format!("{name}.larger");
-                        let from = [before.as_str(), "rgb_kernel"];
-                        let larger = b.convolution("ConvTranspose", &larger, from, &LARGER);
+                        let from = [before.as_str(), kernel.as_str()];
+                        let geometry = filter_geometry(layer, 2);
+                        let larger = b.convolution("ConvTranspose", &larger, from, &geometry);
                         b.node("Add", &format!("{name}.image"), &[&larger, &rgb], vec![])
                     }
                 });
@@ -70,7 +70,7 @@ pub(super) fn synthesis(form: &Form) -> Result<GraphProto> {
         }
     }
     b.node("Identity", "image", &[&image.unwrap_or(x)], vec![]);
-    Ok(b.finish("synthesis", vec![batch_of("image", &[3, form.resolution, form.resolution])]))
+    Ok(b.finish("synthesis", vec![batch_of("image", &form.image)]))
 }
 
 /// w [N, D] → the scale of a layer's input channels, [N, I].
@@ -94,9 +94,8 @@ fn styled_convolution(
     let weight = b.weight(&format!("{name}.weight"), weight)?;
     let mut x = format!("{name}.conv");
     if *up {
-        let channels = layer.channels();
-        let kernel = b.weight(&format!("{name}.kernel"), &form.kernel_for(channels))?;
-        let filter = Geometry { kernel: 4, stride: 1, pad: 1, group: channels };
+        let kernel = b.weight(&format!("{name}.kernel"), &layer.kernel())?;
+        let filter = filter_geometry(layer, 1);
         x = b.convolution("ConvTranspose", &x, [scaled, &weight], &DOUBLE);
         x = b.convolution("Conv", &format!("{name}.blur"), [&x, &kernel], &filter);
     } else {
@@ -118,6 +117,12 @@ fn styled_convolution(
     let slope = vec![float("alpha", LRELU_SLOPE)];
     let out = b.node("LeakyRelu", &format!("{name}.out"), &[&x], slope);
     Ok(clamped(b, form, out))
+}
+
+/// The low-pass filter of a layer, channel by channel.
+fn filter_geometry(layer: &FormLayer, stride: i64) -> Geometry {
+    let pad = layer.kernel_padding();
+    Geometry { kernel: 2 * pad + 2, stride, pad, group: layer.channels() }
 }
 
 /// What a layer puts out, within its bounds if it has any.

@@ -23,7 +23,6 @@ pub(super) fn module(form: &Form, psi: f64) -> Module {
     let mut buffers = vec![
         ("latent_avg".to_owned(), form.latent_avg.shallow_clone()),
         ("constant".to_owned(), form.constant.shallow_clone()),
-        ("rgb_kernel".to_owned(), form.kernel_for(3)),
     ];
     let mut put = |name: String, tensor: &Tensor| -> String {
         let value = format!("self.{name}");
@@ -81,7 +80,7 @@ fn synthesis(form: &Form, put: &mut impl FnMut(String, &Tensor) -> String) -> St
     line(&mut code, "x = self.constant");
     let mut begun = false;
     for layer in &form.layers {
-        let FormLayer { name, style, affine_weight, affine_bias, step, bias } = layer;
+        let FormLayer { name, style, affine_weight, affine_bias, step, bias, .. } = layer;
         let affine = put(format!("{name}_affine_weight"), affine_weight);
         let affine_bias = put(format!("{name}_affine_bias"), affine_bias);
         let bias = put(format!("{name}_bias"), bias);
@@ -95,7 +94,9 @@ fn synthesis(form: &Form, put: &mut impl FnMut(String, &Tensor) -> String) -> St
                 line(&mut code, &format!("rgb = torch.add({rgb}, {bias})"));
                 clamped(&mut code, "rgb", form.clamp);
                 if begun {
-                    let larger = transposed("image", "self.rgb_kernel", 1, 3);
+                    let kernel = put(format!("{name}_kernel"), &layer.kernel());
+                    let (pad, channels) = (layer.kernel_padding(), layer.channels());
+                    let larger = transposed("image", &kernel, pad, channels);
                     line(&mut code, &format!("image = torch.add({larger}, rgb)"));
                 } else {
                     line(&mut code, "image = rgb");
@@ -109,9 +110,10 @@ fn synthesis(form: &Form, put: &mut impl FnMut(String, &Tensor) -> String) -> St
                 let factor = format!("torch.rsqrt(torch.add({energy}, 1e-08))");
                 line(&mut code, &format!("d = torch.mul({factor}, {})", float(SQRT_2)));
                 if *up {
-                    let kernel = put(format!("{name}_kernel"), &form.kernel_for(layer.channels()));
+                    let kernel = put(format!("{name}_kernel"), &layer.kernel());
+                    let (pad, channels) = (layer.kernel_padding(), layer.channels());
                     line(&mut code, &format!("x = {}", transposed(&scaled, &weight, 0, 1)));
-                    line(&mut code, &format!("x = {}", conv("x", &kernel, 1, layer.channels())));
+                    line(&mut code, &format!("x = {}", conv("x", &kernel, pad, channels)));
                 } else {
                     line(&mut code, &format!("x = {}", conv(&scaled, &weight, 1, 1)));
                 }
