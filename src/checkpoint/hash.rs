@@ -1,6 +1,7 @@
 //! Fingerprints of files, for manifests and deltas.
 
 use crate::error::{IoContext, Result};
+use crate::regular;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
@@ -8,10 +9,10 @@ use std::path::Path;
 /// The SHA-256 of a file, as 64 lower-case hexadecimal digits. Reads it piece by piece.
 ///
 /// # Errors
-/// [`crate::Error::Io`] when it cannot be read.
+/// [`crate::Error::Io`] when it cannot be read, [`crate::Error::File`] for a folder, a pipe or a device.
 pub fn sha256(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
-    let mut file = std::fs::File::open(path).while_doing("read", path)?;
+    let mut file = regular::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -13,6 +13,7 @@ mod axis;
 pub mod bars;
 mod canvas;
 mod caption;
+mod foreign;
 pub mod grid;
 pub mod heatmap;
 pub mod load;

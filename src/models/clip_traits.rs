@@ -45,7 +45,7 @@ fn read(path: &Path) -> Result<Option<Traits>> {
         }
         Ok(_) => {}
     }
-    let text = std::fs::read_to_string(path).while_doing("read", path)?;
+    let text = crate::regular::text(path, "a configuration")?;
     Traits::from_json(&text).map_err(|why| {
         Error::file_hint(
             path,

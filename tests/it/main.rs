@@ -29,6 +29,7 @@ mod http_server;
 mod imaging;
 mod invert;
 mod layering;
+mod moved;
 mod nada;
 mod network_pickle;
 mod ops;

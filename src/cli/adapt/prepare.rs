@@ -2,6 +2,7 @@
 
 use super::super::printer::Printer;
 use super::super::unread;
+use super::starts::Starts;
 use crate::adapt::direction::{self, Direction};
 use crate::adapt::{Adaptation, Judge};
 use crate::builtin;
@@ -9,7 +10,7 @@ use crate::clip::{Clip, Resize};
 use crate::config::{ClipResize, Config};
 use crate::error::{Error, IoContext, Result};
 use crate::imaging::{load, pil};
-use crate::models;
+use crate::models::{self, GeneratorFiles};
 use crate::rng;
 use crate::run_dir::{Manifest, ResultInfo, RunDir, Weights};
 use crate::stylegan2::{Generator, Latent, LatentAvgOrigin, Noise};
@@ -31,6 +32,7 @@ pub(super) struct Prepared {
 /// Loads the models and makes the directions.
 pub(super) fn prepare(
     config: &Config,
+    starts: &Starts,
     models_dir: Option<&Path>,
     printer: &Printer,
 ) -> Result<Prepared> {
@@ -40,9 +42,9 @@ pub(super) fn prepare(
     manifest.threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
 
     let class = config.class.map(i64::from);
-    let open = |role, asked: &str| generator(role, asked, class, device, printer);
-    let (start, start_weights) = open("generator", &config.generator)?;
-    let frozen = match &config.reference {
+    let open = |role, files| generator(role, files, class, device, printer);
+    let (start, start_weights) = open("generator", &starts.generator)?;
+    let frozen = match &starts.reference {
         Some(reference) => {
             let (frozen, weights) = open("reference", reference)?;
             manifest.weights.push(weights);
@@ -158,13 +160,12 @@ impl Prepared {
 
 fn generator(
     role: &str,
-    asked: &str,
+    files: &GeneratorFiles,
     class: Option<i64>,
     device: Device,
     printer: &Printer,
 ) -> Result<(Generator, Weights)> {
-    let files = builtin::resolve_generator(asked)?;
-    let (generator, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
+    let (generator, origin) = models::open_generator_of_class(files, class, Kind::Float, device)?;
     printer.detail(&format!("{files}: {} px generator", generator.config().resolution));
     Ok((generator, Weights::new(role, &origin.path, origin.sha256)))
 }

@@ -10,7 +10,7 @@ use crate::edit::mapper::MapperTraining;
 use crate::edit::mapper::figures::Witness;
 use crate::edit::{Critic, Eye, Identity};
 use crate::error::{IoContext, Result};
-use crate::models::{self, MAPPER_FORMAT};
+use crate::models::{self, GeneratorFiles, MAPPER_FORMAT};
 use crate::run_dir::{Manifest, RunDir, Weights, config_hash};
 use crate::torch::{self, TensorMap};
 use std::collections::BTreeMap;
@@ -30,6 +30,7 @@ pub(super) struct Prepared {
 /// Loads the models and encodes the texts.
 pub(super) fn prepare(
     config: &MapperConfig,
+    files: &GeneratorFiles,
     models_dir: Option<&Path>,
     printer: &Printer,
 ) -> Result<Prepared> {
@@ -39,9 +40,8 @@ pub(super) fn prepare(
     let mut manifest = Manifest::new();
     manifest.device = torch::device_name(device);
     manifest.threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
-    let files = builtin::resolve_generator(&config.generator)?;
     let class = config.class.map(i64::from);
-    let (generator, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
+    let (generator, origin) = models::open_generator_of_class(files, class, Kind::Float, device)?;
     printer.detail(&format!("{files}: {} px generator", generator.config().resolution));
     let weights = Weights::new("generator", &origin.path, origin.sha256);
     manifest.weights.push(weights.clone());
