@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// What a run says of a generator that it was made with.
 #[derive(Debug, Clone, Copy)]
-pub struct Recorded<'a> {
+pub struct RecordedBase<'a> {
     /// The folder of the run.
     pub run: &'a Path,
     /// Its file then; several as [`GeneratorFiles::joined`] writes them.
@@ -23,7 +23,7 @@ pub struct Recorded<'a> {
     pub option: &'a str,
 }
 
-impl<'a> Recorded<'a> {
+impl<'a> RecordedBase<'a> {
     /// The generator that the run is held against; `None` where its record does not tell.
     pub fn base(run: &'a Path, config: &'a Config, manifest: &'a Manifest) -> Option<Self> {
         let asked = config.reference.as_deref().unwrap_or(&config.generator);
@@ -111,7 +111,8 @@ impl<'a> Recorded<'a> {
             let folders = run.ancestors().take(3);
             let places = folders.flat_map(|folder| tails.iter().map(|tail| folder.join(tail)));
             // What the run made is not what it began with.
-            places.filter(|place| *place != run.join("generator.safetensors")).collect()
+            let own = ["generator.safetensors", "delta.safetensors"].map(|name| run.join(name));
+            places.filter(|place| !own.contains(place)).collect()
         };
         let whole = near(self.path).into_iter().map(|path| path.display().to_string());
         // Each of several files may be in another place; only all together have a hash.

@@ -417,6 +417,10 @@ fn a_run_can_begin_with_a_base_and_a_delta() {
         &open(&folder.path().join("runs/next/generator.safetensors")).tensors(),
     );
     nada(folder.path(), &["adapt", "--resume", "runs/next", "--iterations", "2", "--quiet"]).done();
+    // All runs moved together: the delta that it began with lies beside it, in the folder of its run.
+    std::fs::rename(folder.path().join("runs"), folder.path().join("moved")).unwrap();
+    let ran = nada(folder.path(), &["adapt", "--resume", "moved/next", "--iterations", "3"]).done();
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
 #[test]

@@ -24,41 +24,34 @@ const SMALL: [&str; 13] = [
     "--quiet",
 ];
 
-/// `runs/r`, two steps upon `g.pt`, which a test moves.
+const ADAPT: [&str; 5] = ["adapt", "--generator", "g.pt", "--preset", "default"];
+
+/// `runs/r`, two steps upon `g.pt`, which is called `kept.pt` now: nothing lies in the recorded place any more.
 fn made() -> &'static TempDir {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     MADE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(golden_path("generator32", "generator.pt"), folder.path().join("g.pt"))
-            .unwrap();
-        let args = [
-            "adapt",
-            "--generator",
-            "g.pt",
-            "--preset",
-            "default",
-            "--iterations",
-            "2",
-            "--out",
-            "runs/r",
-        ];
-        nada(folder.path(), &[&args[..], &SMALL].concat()).done();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::copy(golden_path("generator32", "generator.pt"), at("g.pt")).unwrap();
+        let args = ["--iterations", "2", "--out", "runs/r"];
+        nada(folder.path(), &[&ADAPT[..], &args, &SMALL].concat()).done();
+        std::fs::rename(at("g.pt"), at("kept.pt")).unwrap();
         folder
     })
 }
 
-/// A copy of it on another machine, as it were: the recorded path leads nowhere, the generator lies at `at`.
+/// Where the run says that it began.
+fn recorded() -> String {
+    made().path().canonicalize().unwrap().join("g.pt").display().to_string()
+}
+
+/// A copy of the run in another place, with the generator at `at`.
 fn moved(at: Option<&str>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&made().path().join("runs"), &folder.path().join("runs"));
-    let config = folder.path().join("runs/r/config.yaml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    let old = made().path().canonicalize().unwrap().display().to_string();
-    assert!(text.matches(&old).count() >= 2, "{text}");
-    std::fs::write(&config, text.replace(&old, "/gone")).unwrap();
     if let Some(at) = at {
         std::fs::create_dir_all(folder.path().join(at).parent().unwrap()).unwrap();
-        std::fs::copy(made().path().join("g.pt"), folder.path().join(at)).unwrap();
+        std::fs::copy(made().path().join("kept.pt"), folder.path().join(at)).unwrap();
     }
     folder
 }
@@ -68,9 +61,9 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
         let place = to.join(entry.file_name().unwrap());
         if entry.is_dir() {
-            copy(&entry, &place)
+            copy(&entry, &place);
         } else {
-            drop(std::fs::copy(&entry, &place).unwrap())
+            std::fs::copy(&entry, &place).unwrap();
         }
     }
 }
@@ -92,7 +85,7 @@ fn all(folder: &Path, generator: Option<&str>) -> Vec<(&'static str, Ran)> {
         ("generate", ran("generate --generator runs/r --count 2 --out g.png --force", "--beside=")),
         (
             "evaluate",
-            ran("evaluate runs/r --samples 4 --phrases photo,clown --threads 1", "--generator"),
+            ran("evaluate runs/r --samples 12 --phrases photo,clown --threads 1", "--generator"),
         ),
         ("compare", ran("compare runs/r --count 2 --out c.png --force", "--generator")),
         ("export", ran("export runs/r --format delta --out d.safetensors --force", "--base")),
@@ -111,7 +104,7 @@ fn a_start_beside_the_run_is_found_by_its_name_and_hash() {
         // The record says where it is now, and the configuration is what it was: the run goes on once more.
         let (config, manifest) =
             RunDir::open(folder.path().join("runs/r")).unwrap().read_config().unwrap();
-        assert_eq!(config.generator, "/gone/g.pt");
+        assert_eq!(config.generator, recorded());
         let now = folder.path().join(place).canonicalize().unwrap();
         assert_eq!(manifest.base().unwrap().path, now);
         nada(folder.path(), &["adapt", "--resume", "runs/r", "--iterations", "4", "--quiet"])
@@ -130,7 +123,8 @@ fn a_start_that_is_named_is_taken_where_its_hash_agrees() {
         };
         assert!(ran.stderr.contains(option), "{command}: {}", ran.stderr);
         assert!(!ran.stderr.contains("the shipped generators"), "{command}: {}", ran.stderr);
-        ran.refused(2, &["`/gone/g.pt` (sha256 ", "not there any more, nor beside the run"]);
+        let words = format!("`{}` (sha256 ", recorded());
+        ran.refused(2, &[&words, "not there any more, nor beside the run"]);
     }
     let other = golden_path("generator64", "generator.pt").display().to_string();
     for (command, ran) in all(folder.path(), Some(&other)) {
@@ -145,10 +139,11 @@ fn a_start_that_is_named_is_taken_where_its_hash_agrees() {
     for (command, ran) in all(folder.path(), Some("elsewhere/renamed.pt")) {
         assert_eq!(ran.code, 0, "{command}: {}", ran.stderr);
     }
-    let straight = tempfile::tempdir().unwrap();
-    copy(made().path(), straight.path());
     // Moved or not, a run goes on to the same bits.
-    nada(straight.path(), &["adapt", "--resume", "runs/r", "--iterations", "3", "--quiet"]).done();
+    let straight = tempfile::tempdir().unwrap();
+    std::fs::copy(made().path().join("kept.pt"), straight.path().join("g.pt")).unwrap();
+    let args = ["--iterations", "3", "--out", "runs/r"];
+    nada(straight.path(), &[&ADAPT[..], &args, &SMALL].concat()).done();
     let result = |folder: &Path| {
         let file = nada::checkpoint::open(folder.join("runs/r/generator.safetensors")).unwrap();
         file.entries["conv1.conv.weight"].tensor().unwrap()
@@ -165,15 +160,13 @@ fn another_file_of_that_name_is_not_taken() {
         ran.refused(2, &["not there any more, nor beside the run"]);
     }
     // One that has changed in its old place is told as before.
-    let changed = tempfile::tempdir().unwrap();
-    copy(made().path(), changed.path());
+    let changed = moved(Some("g.pt"));
     let config = changed.path().join("runs/r/config.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
-    let old = made().path().canonicalize().unwrap().display().to_string();
-    let new = changed.path().canonicalize().unwrap().display().to_string();
-    std::fs::write(&config, text.replace(&old, &new)).unwrap();
-    std::fs::copy(golden_path("generator32", "generator_legacy.pt"), changed.path().join("g.pt"))
-        .unwrap();
+    let here = changed.path().canonicalize().unwrap().join("g.pt").display().to_string();
+    std::fs::write(&config, text.replace(&recorded(), &here)).unwrap();
+    let other = golden_path("generator32", "generator_legacy.pt");
+    std::fs::copy(other, changed.path().join("g.pt")).unwrap();
     nada(changed.path(), &["adapt", "--resume", "runs/r", "--iterations", "3"])
         .refused(1, &["has changed since this run began"]);
 }

@@ -1,7 +1,7 @@
 //! The generators that a run begins with: by their names for a new run, by their hashes for one that goes on.
 
 use super::AdaptArgs;
-use crate::builtin::{self, Recorded};
+use crate::builtin::{self, RecordedBase};
 use crate::config::Config;
 use crate::error::Result;
 use crate::models::GeneratorFiles;
@@ -28,7 +28,7 @@ impl Starts {
     /// Those of a run, wherever they are now.
     ///
     /// # Errors
-    /// As [`Recorded::find`].
+    /// As [`RecordedBase::find`].
     pub(super) fn recorded(
         run: &Path,
         config: &Config,
@@ -38,7 +38,7 @@ impl Starts {
         let find = |role: &str, asked: &String, given: &Option<String>| match manifest.role(role) {
             Some(weights) => {
                 let option = if role == "reference" { "--reference" } else { "--generator" };
-                let recorded = Recorded { option, ..Recorded::new(run, weights, asked) };
+                let recorded = RecordedBase { option, ..RecordedBase::new(run, weights, asked) };
                 recorded.find(given.as_deref())
             }
             None => builtin::resolve_generator(given.as_ref().unwrap_or(asked)),

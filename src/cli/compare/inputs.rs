@@ -1,7 +1,7 @@
 //! What was typed → runs, each with the generator that it began with; nothing is loaded yet.
 
 use super::CompareArgs;
-use crate::builtin::Recorded;
+use crate::builtin::RecordedBase;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::models::GeneratorFiles;
@@ -42,10 +42,10 @@ impl Compared {
     /// Where its base is now.
     ///
     /// # Errors
-    /// As [`Recorded::find`].
+    /// As [`RecordedBase::find`].
     pub(super) fn base_files(&self, given: Option<&str>) -> Result<GeneratorFiles> {
         let asked = self.config.reference.as_deref().unwrap_or(&self.config.generator);
-        Recorded::new(self.run.path(), &self.base, asked).find(given)
+        RecordedBase::new(self.run.path(), &self.base, asked).find(given)
     }
 }
 

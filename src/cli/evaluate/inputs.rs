@@ -2,7 +2,7 @@
 
 use super::EvaluateArgs;
 use super::reference::References;
-use crate::builtin::{self, Recorded};
+use crate::builtin::{self, RecordedBase};
 use crate::cli::printer::Printer;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -76,7 +76,7 @@ impl Inputs {
         let mut warnings = Vec::new();
         let mut weights = Vec::new();
 
-        let base = Recorded::base(self.run.path(), &self.config, &self.manifest);
+        let base = RecordedBase::base(self.run.path(), &self.config, &self.manifest);
         let base = base.ok_or_else(|| {
             Error::file(self.run.config_file(), "does not say what the run began with")
         })?;

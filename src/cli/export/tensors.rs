@@ -1,7 +1,7 @@
 //! Tensors in files: whole generators, and deltas.
 
 use super::{Format, Job, Written, agree, difference, python_name};
-use crate::builtin::{self, Recorded};
+use crate::builtin::{self, RecordedBase};
 use crate::checkpoint::{DELTA_FORMAT, delta, save_safetensors};
 use crate::cli::convert::{Dtype, Packing, write_generator};
 use crate::cli::printer::Printer;
@@ -188,7 +188,7 @@ fn base(job: &Job<'_>) -> Result<(GeneratorFiles, Generator, Origin)> {
     let place = Path::new(&job.args.what);
     let near = if place.is_dir() { place } else { place.parent().unwrap_or(place) };
     let (path, sha256) = (Path::new(path), hash.as_str());
-    let recorded = Recorded { run: near, path, sha256, asked: &asked, option: "--base" };
+    let recorded = RecordedBase { run: near, path, sha256, asked: &asked, option: "--base" };
     let files = recorded.find(None)?;
     let (generator, origin) = job.open(&files)?;
     if origin.sha256 != *hash {

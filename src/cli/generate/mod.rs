@@ -7,7 +7,7 @@ use super::mapper::{MapperFlags, Moved};
 use super::outputs;
 use super::printer::Printer;
 use super::truncation;
-use crate::builtin::{self, Recorded};
+use crate::builtin::{self, RecordedBase};
 use crate::checkpoint::save_in_pieces;
 use crate::error::{Error, IoContext, Result};
 use crate::imaging::{grid::Grid, save, to_rgb8};
@@ -262,13 +262,13 @@ impl Twin {
             )
         };
         let (config, manifest) = RunDir::open(asked).map_err(not_a_run)?.read_config()?;
-        let base = Recorded::base(Path::new(asked), &config, &manifest).ok_or_else(|| {
+        let base = RecordedBase::base(Path::new(asked), &config, &manifest).ok_or_else(|| {
             Error::file(
                 Path::new(asked).join("config.yaml"),
                 "does not say what the run began with",
             )
         })?;
-        let files = Recorded { option: "--beside=", ..base }.find(given)?;
+        let files = RecordedBase { option: "--beside=", ..base }.find(given)?;
         let (generator, origin) =
             models::open_generator_of_class(files, class, Kind::Float, device)?;
         if origin.sha256 != base.sha256 {

@@ -13,7 +13,7 @@ use super::progress::short;
 use super::stop;
 use super::training::{ONLY_NEW, Resumed, RunFlags};
 use crate::adapt::trainer;
-use crate::builtin::{self, Recorded};
+use crate::builtin::{self, RecordedBase};
 use crate::config::MapperConfig;
 use crate::error::{Error, Result};
 use crate::run_dir::{RunDir, slug};
@@ -152,7 +152,7 @@ fn resume(path: &Path, args: &MapperArgs, printer: &Printer) -> Result<()> {
     let (config, folder) = (&run.config, &run.folder);
     let (asked, given) = (&config.generator, args.generator.as_deref());
     let files = match run.manifest.role("generator") {
-        Some(weights) => Recorded::new(path, weights, asked).find(given)?,
+        Some(weights) => RecordedBase::new(path, weights, asked).find(given)?,
         None => builtin::resolve_generator(given.unwrap_or(asked))?,
     };
     let models_dir = args.training.models_dir.as_deref();

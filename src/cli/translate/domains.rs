@@ -1,6 +1,6 @@
 //! The domains that were asked for, and the generator that they come from.
 
-use crate::builtin::{self, Recorded};
+use crate::builtin::{self, RecordedBase};
 use crate::error::{Error, Result};
 use crate::models::GeneratorFiles;
 use crate::run_dir::{RunDir, Weights, pictures, slug};
@@ -106,7 +106,7 @@ pub(in crate::cli) fn source(
     }
     let start = |domain: &'_ Domain| {
         let (weights, asked) = domain.start.as_ref()?;
-        Some((asked.clone(), Recorded::new(Path::new(&domain.name), weights, asked).find(None)))
+        Some((asked.clone(), RecordedBase::new(Path::new(&domain.name), weights, asked).find(None)))
     };
     match domains.iter().find_map(start) {
         Some((name, files)) => Ok((Some(name), Some(files?))),
