@@ -1,8 +1,11 @@
 """Loads exports with the programs they are for, and compares. Called by scripts/check-exports.
 
 python check_exports.py GOLDEN WORK NADA
+python check_exports.py --make GOLDEN WORK    writes what is to be exported beside the goldens
 """
 
+import os
+import re
 import subprocess
 import sys
 from collections import OrderedDict
@@ -12,7 +15,20 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+
+if sys.argv[1] == "--make":
+    from model import Generator
+
+    golden, work = map(Path, sys.argv[2:])
+    torch.manual_seed(0)
+    # Widths as rosinality's class has them: as it is, and with `channel_multiplier=1`.
+    for name, network in ("usual", Generator(8, 32, 2)), ("narrow", Generator(64, 16, 2, channel_multiplier=1)):
+        torch.save({"g_ema": network.state_dict(), "latent_avg": torch.zeros(network.style_dim)}, work / f"made_{name}.pt")
+    changed = load_file(golden / "generator32" / "generator.safetensors")
+    changed["conv1.activate.bias"] += 1
+    save_file(changed, work / "changed.safetensors")
+    sys.exit()
 
 golden, work, nada = map(Path, sys.argv[1:])
 LIMIT = 1e-4
@@ -96,6 +112,51 @@ def generated(kind, codes, psi):
 
 
 networks("faces128", z, w_plus, generated("z", z, 0.7), generated("w+", w_plus, 1))
+
+
+
+def lines_of(card):
+    [lines] = re.findall(r"^```python\n(.*?)^```$", card.read_text(), re.MULTILINE | re.DOTALL)
+    return lines
+
+
+def run(lines):
+    """Runs lines of a card as whoever got the export would: in its folder, rosinality's code within reach."""
+    paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "rosinality")}
+    ran = subprocess.run([sys.executable, "-c", lines], cwd=work, env=paths, capture_output=True, text=True)
+    assert ran.returncode == 0, f"the lines of a card fail:\n{lines}\n{ran.stderr}"
+
+
+cards = sorted(work.glob("*.md"))
+for card in cards:
+    lines = lines_of(card)
+    run(lines)
+    if "from model import" not in lines:
+        continue
+    # The generator that those lines have made, against `nada generate`.
+    name = card.stem
+    state = torch.load(work / name, weights_only=True)["g_ema"]
+    z = torch.randn(2, state["style.1.weight"].shape[1])
+    torch.save(z, work / "z.tensor")
+    run(
+        lines + 'with torch.no_grad():\n    images, _ = generator([torch.load("z.tensor")], randomize_noise=False)\n'
+        'torch.save(images, "images.tensor")\n'
+    )
+    np.save(work / "codes.npy", z.numpy())
+    source = [golden / "nvidia" / "ada_classes.pkl", "--class", "2"] if name == "class.pt" else [name]
+    command = [nada, "-q", "generate", "--generator", *source, "--latents", "codes.npy", "--latent-kind", "z"]
+    command += ["--truncation", "1", "--raw", "raw.safetensors", "--force"]
+    subprocess.run(list(map(str, command)), cwd=work, check=True, stdout=subprocess.DEVNULL)
+    want = load_file(work / "raw.safetensors")["images"]
+    size = max(1.0, want.abs().max().item())  # random networks make wild images
+    close("the lines for rosinality's class", torch.load(work / "images.tensor") / size, want / size)
+for kind in "ready", "converted":
+    lines = lines_of(work / f"{kind}-delta.safetensors.md")
+    run(lines + 'from safetensors.torch import save_file\nsave_file(tensors, "together.st")\n')
+    together, changed = load_file(work / "together.st"), load_file(work / "changed.safetensors")
+    assert all(torch.equal(together[name], tensor) for name, tensor in changed.items()), kind
+assert {card.suffixes[-2] for card in cards} == {".safetensors", ".pt", ".onnx"}, cards
+print(f"the lines on {len(cards)} cards run")
 
 for what, difference in worst.items():
     print(f"{what}: largest difference {difference:.1e}")

@@ -278,6 +278,8 @@ check "and cargo is asked quietly" grep -qx 'build --release --bin nada --quiet'
 touch -t 203001010000 "$repo/src/main.rs"
 run nada
 check "changed sources are built with cargo's progress" [ "$(tail -n1 "$repo/target.log")" = "build --release --bin nada" ]
+check "and it is said that this takes minutes" says 7 "building it again" "4 minutes"
+touch -t 202001010000 "$repo/src/main.rs"
 ln -sf "$repo/scripts/nada" "$bin/nada"
 out=$(cd / && PATH=$bin XDG_CACHE_HOME=$cache PYTHONPATH=$work/pip PIP_LOG=$work/log NADA_LIBTORCH=cpu nada x 2>&1)
 check "a link to the script works too" [ "$out" = "in /: x" ]

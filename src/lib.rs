@@ -18,6 +18,7 @@ pub mod fetch;
 pub mod imaging;
 pub mod invert;
 pub mod models;
+mod regular;
 pub mod rng;
 pub mod run_dir;
 pub mod stylegan2;

@@ -33,15 +33,6 @@ pub fn resolve_generator(asked: &str) -> Result<GeneratorFiles> {
     resolve_generator_in(asked, folders)
 }
 
-/// The generator that a run recorded: where it was then, or else what its name means now (another machine, a checkout
-/// that has moved).
-///
-/// # Errors
-/// As [`resolve_generator`] for `asked`.
-pub fn resolve_recorded(recorded: &Path, asked: &str) -> Result<GeneratorFiles> {
-    resolve_generator(&recorded.to_string_lossy()).or_else(|_| resolve_generator(asked))
-}
-
 /// A generator's name that means the same in any folder: shipped names stay, paths become absolute.
 ///
 /// # Errors

@@ -9,12 +9,14 @@ mod folders;
 mod generator;
 mod inversion;
 mod presets;
+mod recorded;
 
 pub use clip::resolve_clip;
 pub use folders::{checkpoints_dir, models_dir};
-pub use generator::{anchored_generator, base_of, resolve_generator, resolve_recorded};
+pub use generator::{anchored_generator, base_of, resolve_generator};
 pub use inversion::{detector_file, encoder_of, resolve_encoder};
 pub use presets::{OF_MAPPER, mapper_preset, mapper_presets, preset, presets};
+pub use recorded::RecordedBase;
 
 /// What finds faces in photos: no model that anybody names.
 const DETECTOR: &str = "mtcnn";

@@ -3,6 +3,7 @@
 use super::address::{Address, plain_key};
 use super::shards::Index;
 use crate::error::{IoContext, Result};
+use crate::regular;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::path::Path;
 /// of a checkpoint in several files covers them all.
 ///
 /// # Errors
-/// [`crate::Error::Io`] when it cannot be read.
+/// [`crate::Error::Io`] when it cannot be read, [`crate::Error::File`] for a folder, a pipe or a device.
 pub fn sha256(path: impl AsRef<Path>) -> Result<String> {
     let Address { file, key } = Address::of(path.as_ref());
     let whole = match Index::find(&file)? {
@@ -26,7 +27,7 @@ pub fn sha256(path: impl AsRef<Path>) -> Result<String> {
 
 /// That of one file. Reads it piece by piece.
 pub(super) fn of_file(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).while_doing("read", path)?;
+    let mut file = regular::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {

@@ -182,7 +182,8 @@ pub(super) fn write_generator(
             }
             if config.classes > 0 {
                 printer.warn(
-                    "rosinality's code knows no classes: it will not load this file, nada does",
+                    "rosinality's code knows no classes: it will not load this file, nada does; \
+                     `nada export --format pt --class N` writes one class so that it does",
                 );
             }
             if config.constant_size != [4, 4] || config.image_channels != 3 {

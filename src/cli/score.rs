@@ -25,7 +25,7 @@ const PRESET: &str = "default";
   nada score face.png --text \"a photo of a face\" --text \"a sketch of a face\"
   nada score runs/sketch/*.png --text sketch --clip ViT-B/32 --json")]
 pub(super) struct ScoreArgs {
-    /// Images: PNG, JPEG, WebP or GIF
+    /// Images: PNG, JPEG, WebP, GIF, TIFF or BMP
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     /// A phrase, taken as it is; repeat it for several

@@ -3,7 +3,8 @@
 use super::printer::Printer;
 use crate::config::Output;
 use crate::config::layering::Layers;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
+use crate::regular;
 use crate::run_dir::{Latest, Manifest, Recorded, RunDir, Snapshot, Weights, check_resumable};
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -68,7 +69,7 @@ impl RunFlags {
     /// [`Error::Io`].
     pub(super) fn config_file(&self) -> Result<Option<(&Path, String)>> {
         let Some(path) = &self.config else { return Ok(None) };
-        Ok(Some((path, fs_err::read_to_string(path).while_doing("read", path)?)))
+        Ok(Some((path, regular::text(path, "a configuration")?)))
     }
 
     /// Puts the options over what is there, `--set` last.
@@ -121,7 +122,8 @@ pub(super) struct Resumed<C> {
     /// The configuration, with what may change already changed.
     pub(super) config: C,
     saved: C,
-    manifest: Manifest,
+    /// What it was made with until now.
+    pub(super) manifest: Manifest,
     snapshot: Option<Snapshot>,
 }
 
@@ -180,7 +182,9 @@ impl<C: Recorded> Resumed<C> {
 /// Makes sure that a run that goes on has the weights that it began with.
 fn check_weights(now: &Manifest, before: &Manifest) -> Result<()> {
     for now in &now.weights {
-        let same = |w: &&Weights| w.role == now.role && w.path == now.path;
+        // There are several CLIPs, but one generator, wherever it lies now.
+        let single = now.role != "clip";
+        let same = |w: &&Weights| w.role == now.role && (single || w.path == now.path);
         if let Some(then) = before.weights.iter().find(same)
             && then.sha256 != now.sha256
         {

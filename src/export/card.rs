@@ -3,6 +3,7 @@
 use crate::atomic;
 use crate::error::Result;
 use crate::models::{GeneratorFiles, Origin};
+use crate::regular;
 use crate::stylegan2::Config;
 use std::fmt::Write;
 use std::io::Read;
@@ -116,7 +117,7 @@ impl Card<'_> {
 /// The section `Terms` of a card.
 fn terms_in(card: &Path) -> Option<String> {
     let mut text = String::new();
-    std::fs::File::open(card).ok()?.take(MAX_CARD).read_to_string(&mut text).ok()?;
+    regular::open(card).ok()?.take(MAX_CARD).read_to_string(&mut text).ok()?;
     let (_, section) = text.split_once("\n## Terms\n")?;
     let section = section.split("\n## ").next()?.trim();
     (!section.is_empty()).then(|| section.to_owned())

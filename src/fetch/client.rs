@@ -1,8 +1,10 @@
 //! HTTP, one request at a time: proxies, certificates, timeouts and redirects.
 
 use super::{Settings, address};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
+use crate::regular;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
@@ -119,7 +121,7 @@ fn certificates() -> Result<Option<RootCerts>> {
     let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
         return Ok(None);
     };
-    let pem = std::fs::read(&path).while_doing("read", &path)?;
+    let pem = regular::bytes(Path::new(&path), regular::MAX_TEXT, "a list of certificates")?;
     let mut found: Vec<Certificate<'static>> = Vec::new();
     for item in ureq::tls::parse_pem(&pem) {
         match item {

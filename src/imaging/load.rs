@@ -1,9 +1,12 @@
 //! Image files from anywhere: recognised by content, bounded, upright, refused by name.
 
+use super::foreign;
 use crate::error::{Error, IoContext, Result};
+use crate::regular;
+use crate::torch::catch;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 /// Larger files are refused before they are read.
@@ -13,20 +16,44 @@ const MAX_SIDE: u32 = 1 << 15;
 /// What one decoded picture may take.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
 
-const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif"];
+const EXTENSIONS: [&str; 10] =
+    ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "tif", "tiff", "bmp"];
+const READ: [ImageFormat; 6] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::WebP,
+    ImageFormat::Gif,
+    ImageFormat::Tiff,
+    ImageFormat::Bmp,
+];
 /// What file managers leave behind in a folder of pictures.
 const DROPPINGS: [&str; 3] = ["thumbs.db", "desktop.ini", "icon\r"];
-const READABLE: &str = "PNG, JPEG, WebP or GIF";
+/// What is read.
+pub const READABLE: &str = "PNG, JPEG, WebP, GIF, TIFF or BMP";
 
-/// Reads a PNG, JPEG, WebP or GIF (its first frame), whatever its extension, and turns it upright (EXIF).
+/// Reads a PNG, JPEG, WebP, GIF (its first frame), TIFF (its first page) or BMP, whatever its extension, and turns it
+/// upright (EXIF).
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read; [`Error::File`] when it is a folder, empty, no image, corrupt, cut off, or
-/// larger than 32,768 pixels a side, 1 GiB decoded or 256 MiB on disk.
+/// [`Error::Io`] when it cannot be read; [`Error::File`] when it is a folder, a pipe, empty, no image, corrupt, cut off,
+/// of a format that is not read (which is named), or larger than 32,768 pixels a side, 1 GiB decoded or 256 MiB on disk.
 pub fn open_image(path: impl AsRef<Path>) -> Result<DynamicImage> {
     let path = path.as_ref();
-    let bytes = read_bounded(path)?;
-    decode(&bytes).map_err(|message| {
+    if path.is_dir() {
+        return Err(Error::file_hint(path, "a folder, not an image", "name one image file"));
+    }
+    let bytes = regular::bytes(path, MAX_FILE_BYTES, "an image")?;
+    if let Some(format) = foreign::named(&bytes) {
+        return Err(Error::file_hint(
+            path,
+            format!("{} images are not read, only {READABLE}", format.name),
+            format.remedy,
+        ));
+    }
+    // A decoder that gives up in the middle is no reason to give up the work.
+    let decoded = catch("decoding an image", || Ok(decode(&bytes)));
+    let decoded = decoded.unwrap_or_else(|_| Err("corrupt image".into()));
+    decoded.map_err(|message| {
         Error::file_hint(path, message, "open it in a viewer, or save it again as PNG")
     })
 }
@@ -84,7 +111,11 @@ pub fn sorted_files(dir: impl AsRef<Path>) -> Result<(Vec<PathBuf>, Vec<PathBuf>
         }
         let known = Path::new(&name)
             .extension()
-            .is_some_and(|e| EXTENSIONS.contains(&e.to_string_lossy().as_ref()));
+            .map(|e| e.to_string_lossy())
+            // Those of formats that are not read, too: opening them tells what to do.
+            .is_some_and(|e| {
+                EXTENSIONS.contains(&e.as_ref()) || foreign::EXTENSIONS.contains(&e.as_ref())
+            });
         if known && !path.is_dir() { images.push(path) } else { others.push(path) }
     }
     images.sort();
@@ -103,26 +134,13 @@ fn names(paths: &[PathBuf]) -> String {
     shown.join(", ") + rest
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).while_doing("read", path)?;
-    if file.metadata().while_doing("read", path)?.is_dir() {
-        return Err(Error::file_hint(path, "a folder, not an image", "name one image file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).while_doing("read", path)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::file(path, "too large for an image (more than 256 MiB)"));
-    }
-    Ok(bytes)
-}
-
 /// The picture, or what is wrong with it.
 fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     if bytes.is_empty() {
         return Err("the file is empty".into());
     }
     let format = match image::guess_format(bytes) {
-        Ok(f @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif)) => f,
+        Ok(f) if READ.contains(&f) => f,
         Ok(other) => return Err(format!("{other:?} images are not read, only {READABLE}")),
         Err(_) => return Err(format!("not an image (expected {READABLE})")),
     };
@@ -131,6 +149,9 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     }
     let explain = |e: ImageError| match e {
         ImageError::Limits(_) => "too large (at most 32768 pixels a side and 1 GiB decoded)".into(),
+        e @ ImageError::Unsupported(_) => {
+            format!("this kind of {format:?} is not read: {}", first_line(&e.to_string()))
+        }
         e => format!("corrupt {format:?} image: {}", first_line(&e.to_string())),
     };
     let mut limits = Limits::default();

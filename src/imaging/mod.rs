@@ -15,6 +15,7 @@ pub mod bars;
 mod canvas;
 mod caption;
 mod colours;
+mod foreign;
 pub mod grid;
 pub mod heatmap;
 pub mod load;

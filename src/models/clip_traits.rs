@@ -136,7 +136,7 @@ fn read(path: &Path) -> Result<Option<(Traits, Value)>> {
         }
         Ok(_) => {}
     }
-    let text = std::fs::read_to_string(path).while_doing("read", path)?;
+    let text = crate::regular::text(path, "a configuration")?;
     let wrong = |why: String| {
         let hint = "it describes the CLIP beside it: fetch it again, or use another model";
         Error::file_hint(path, why, hint)

@@ -7,7 +7,8 @@ use super::RunDir;
 use crate::atomic;
 use crate::checkpoint;
 use crate::config::{Config, MapperConfig};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
+use crate::regular;
 use crate::torch::LIBTORCH_VERSION;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,8 +65,12 @@ impl Manifest {
 
     /// The generator that the run is held against: the frozen twin if it was another one, else the start.
     pub fn base(&self) -> Option<&Weights> {
-        let role = |role: &str| self.weights.iter().find(|w| w.role == role);
-        role("reference").or_else(|| role("generator"))
+        self.role("reference").or_else(|| self.role("generator"))
+    }
+
+    /// The first file that was read as a `role`.
+    pub fn role(&self, role: &str) -> Option<&Weights> {
+        self.weights.iter().find(|w| w.role == role)
     }
 }
 
@@ -192,7 +197,7 @@ impl RunDir {
 /// # Errors
 /// As [`RunDir::read_config_of`].
 pub fn read<C: Recorded>(path: &Path) -> Result<(C, Manifest)> {
-    let text = std::fs::read_to_string(path).while_doing("read", path)?;
+    let text = regular::text(path, "a configuration")?;
     let kind = serde_yaml::from_str::<Value>(&text).ok();
     let kind = kind.as_ref().and_then(|file| file.get("run")?.as_str());
     if kind != C::KIND && (kind.is_none() || kind == MapperConfig::KIND) {

@@ -4,6 +4,7 @@ use super::RunDir;
 use crate::adapt::StepReport;
 use crate::atomic;
 use crate::error::{IoContext, Result};
+use crate::regular;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -168,10 +169,12 @@ pub fn truncate(path: &Path, from: u64) -> Result<()> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        bytes => bytes.while_doing("read", path),
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Ok(about) if !about.is_file() => regular::about(path).map(drop)?,
+        _ => {}
     }
+    std::fs::read(path).while_doing("read", path)
 }
 
 /// Whole, valid lines from the beginning, each with where it ends.

@@ -212,6 +212,34 @@ fn ctrl_c_finishes_the_step_saves_and_resuming_gives_the_same_bits() {
 
 #[cfg(unix)]
 #[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    // As `nohup` (HUP) and a shell without job control (INT, QUIT) start what runs in the background.
+    for (ignored, signal, code) in
+        [("HUP", "-HUP", 0), ("INT", "-INT", 0), ("HUP", "-TERM", 130), ("QUIT", "-HUP", 130)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let run = command(folder.path(), &[]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("trap '' {ignored}; exec \"$@\""), "sh"]).arg(run.get_program());
+        shell.args(["adapt", "--target", "sketch", "--json", "--out", "run"]).args(SMALL);
+        shell.args(["--iterations", "8"]).current_dir(folder.path());
+        shell.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        out.lines().count();
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{ignored} {signal}: {said}");
+        let finished = RunDir::open(folder.path().join("run")).unwrap().is_finished();
+        assert_eq!(finished, code == 0, "{ignored} {signal}: {said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn kill_9_in_the_middle_loses_only_the_steps_since_the_last_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, _out) =

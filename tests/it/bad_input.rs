@@ -55,6 +55,80 @@ fn refused_adapt(args: &[&str], code: i32, words: &[&str]) -> Ran {
     refused(folder.path(), &[&["adapt"], args].concat(), code, words)
 }
 
+/// Every option that names a file, with a pipe that nobody writes to, and with a device: both are refused at once.
+#[cfg(unix)]
+#[test]
+fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = crate::adapt_run::finished();
+    let run = run.to_str().unwrap();
+    std::fs::create_dir(folder.path().join("pictures")).unwrap();
+    for name in ["pipe", "pictures/pipe.png"] {
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join(name)).status();
+        assert!(made.unwrap().success());
+    }
+    let photo = golden_path("photos", "plain.jpg").display().to_string();
+    for file in ["pipe", "/dev/zero"] {
+        for args in [
+            &["score", file, "--text", "a"][..],
+            &["invert", file, "--out", "o"],
+            &["invert", &photo, "--landmarks", file, "--out", "o"],
+            &["invert", &photo, "--encoder", file, "--out", "o"],
+            &["translate", file, "--domains", "faces128", "--out", "o"],
+            &["adapt", "--target", "sketch", "--config", file],
+            &["adapt", "--target", "sketch", "--generator", file],
+            &["adapt", "--target", "sketch", "--clip", file],
+            &["mapper", "--target", "sketch", "--config", file],
+            &["evaluate", run, "--phrases", file],
+            &["generate", "--latents", file],
+            &["generate", "--mapper", file],
+            &["edit", "apply", "--edit", &format!("{file}=1")],
+            &["inspect", file],
+            &["convert", file, "x.safetensors"],
+        ] {
+            let words = ["is a pipe or a device", "not a regular file"];
+            let ran = hurried(folder.path(), args);
+            assert!(matches!(ran.code, 1 | 2), "{args:?}: {}", ran.stderr);
+            assert!(words.iter().any(|word| ran.stderr.contains(word)), "{args:?}: {}", ran.stderr);
+        }
+    }
+    for args in [
+        &["adapt", "--target-images", "pictures"][..],
+        &["evaluate", run, "--reference", "pictures"],
+        &["invert", "pictures", "--out", "o"],
+    ] {
+        let ran = hurried(folder.path(), args);
+        assert!(ran.code == 1 || ran.code == 2, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("pipe.png"), "{args:?}: {}", ran.stderr);
+    }
+}
+
+/// Runs a command that must end by itself soon.
+#[cfg(unix)]
+fn hurried(folder: &Path, args: &[&str]) -> Ran {
+    let mut child = crate::command::command(folder, args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (id, ended) = (child.id().to_string(), std::sync::mpsc::channel());
+    let watch = std::thread::spawn(move || {
+        if ended.1.recv_timeout(std::time::Duration::from_secs(120)).is_err() {
+            let _ = std::process::Command::new("kill").args(["-9", &id]).status();
+        }
+    });
+    let mut stderr = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut stderr).unwrap();
+    let code = child.wait().unwrap().code();
+    let _ = ended.0.send(());
+    watch.join().unwrap();
+    Ran {
+        code: code.unwrap_or_else(|| panic!("{args:?} waited: {stderr}")),
+        stdout: String::new(),
+        stderr,
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there() {
     let folder = tempfile::tempdir().unwrap();

@@ -141,6 +141,92 @@ fn classes_and_clamping_are_worked_in() {
 }
 
 #[test]
+fn a_class_is_folded_into_the_first_bias_of_a_rosinality_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = golden("nvidia", "expected.safetensors");
+    let classes = golden_path("nvidia", "ada_classes.pkl").display().to_string();
+    for class in ["0", "2"] {
+        let out = format!("class{class}.pt");
+        let export = ["export", &classes, "--format", "pt", "--class", class, "--out", &out];
+        let ran = nada(folder.path(), &export).done();
+        assert!(!ran.stderr.contains("knows no classes"), "{}", ran.stderr);
+        // An ordinary generator, by name and by shape, that makes what NVIDIA's code made of that class.
+        let path = folder.path().join(&out);
+        let (generator, origin) = open_generator(&path, Kind::Float, Device::Cpu).unwrap();
+        assert_eq!((generator.config().classes, origin.metadata.get("class")), (0, None));
+        let file = checkpoint::open(&path).unwrap();
+        assert!(file.entries.keys().all(|name| !name.contains("embed")));
+        let latent = nada::stylegan2::Latent::Z(expected["z"].shallow_clone());
+        let (images, _) = generator.generate(&latent, 1.0, nada::stylegan2::Noise::Stored).unwrap();
+        let want = &expected[&format!("image_class_{class}")];
+        assert_close(class, &images, want, 0.0, 1e-4);
+        // Against our own conditional network: nothing but rounding.
+        let whole = models::open_generator_of_class(
+            Path::new(&classes),
+            Some(class.parse().unwrap()),
+            Kind::Float,
+            Device::Cpu,
+        );
+        let w = |g: &nada::stylegan2::Generator| g.mapping().forward(&(&expected["z"] * 3.0));
+        assert_close("w", &w(&generator), &w(&whole.unwrap().0), 1e-5, 1e-6);
+        let card = std::fs::read_to_string(folder.path().join(format!("{out}.md"))).unwrap();
+        assert!(card.contains(&format!("| Class | {class}, folded into")), "{card}");
+        assert!(card.contains("generator.load_state_dict(state)"), "{card}");
+    }
+    // Without one all classes stay, and the card promises nothing.
+    let whole = ["export", &classes, "--format", "pt", "--out", "whole.pt"];
+    let ran = nada(folder.path(), &whole).done();
+    assert!(ran.stderr.contains("--class N"), "{}", ran.stderr);
+    let card = std::fs::read_to_string(folder.path().join("whole.pt.md")).unwrap();
+    assert!(card.contains("does not load it") && !card.contains("load_state_dict"), "{card}");
+    nada(folder.path(), &["export", &classes, "--format", "pt", "--class", "9", "--out", "n.pt"])
+        .refused(2, &["class"]);
+    let half =
+        ["export", &classes, "--format", "pt", "--class", "1", "--dtype", "f16", "--out", "h.pt"];
+    nada(folder.path(), &half).done();
+}
+
+#[test]
+fn the_lines_for_rosinalitys_class_know_its_widths() {
+    use nada::export::rosinality::python;
+    use nada::stylegan2::Config;
+    // The tables of rosinality's class, for 4 px to 1024 px.
+    let usual = [512, 512, 512, 512, 512, 256, 128, 64, 32];
+    let narrow = [512, 512, 512, 512, 256, 128, 64, 32, 16];
+    for (resolution, blocks) in [(8, 2), (32, 4), (256, 7), (1024, 9)] {
+        for (table, word) in [(usual, ""), (narrow, ", channel_multiplier=1")] {
+            let channels = table[..blocks].to_vec();
+            let config = Config { channels, ..Config::standard(resolution, 2) };
+            let lines = python(&config, "\"g.pt\"", true);
+            let word = if blocks < 5 { "" } else { word };
+            let made = format!("generator = Generator({resolution}, 512, 8{word})\n");
+            assert!(lines.contains(&made), "{lines}");
+            assert!(!lines.contains("channels"), "{lines}");
+        }
+    }
+    // NVIDIA's config-e at 256 px is none of them, nor is anything of 2048 px, or with another z.
+    let e = Config { channels: vec![512, 512, 512, 512, 256, 128, 32], ..Config::standard(256, 2) };
+    let wide = Config { z_dim: 64, ..Config::standard(256, 2) };
+    for (config, part) in [
+        (e, "channels = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 32}\n"),
+        (Config::standard(2048, 2), "2048: 16}"),
+        (wide, "generator.style[1] = EqualLinear(64, 512, lr_mul=0.01"),
+    ] {
+        let lines = python(&config, "\"g.pt\"", false);
+        assert!(lines.contains(part) && !lines.contains("latent_avg"), "{lines}");
+    }
+    // On the card of the shipped faces, which were the ones that misled.
+    let folder = tempfile::tempdir().unwrap();
+    nada(folder.path(), &["export", "faces128", "--format", "pt"]).done();
+    let card = std::fs::read_to_string(folder.path().join("faces128.pt.md")).unwrap();
+    assert!(card.contains("has other channels than this file"), "{card}");
+    assert!(
+        card.contains("channels = {4: 192, ") && card.contains("| Channels | 4 px: 192, "),
+        "{card}"
+    );
+}
+
+#[test]
 fn an_onnx_file_says_its_opset_and_leaves_the_batch_free() {
     use prost::Message;
     let folder = tempfile::tempdir().unwrap();
@@ -331,6 +417,10 @@ fn a_run_can_begin_with_a_base_and_a_delta() {
         &open(&folder.path().join("runs/next/generator.safetensors")).tensors(),
     );
     nada(folder.path(), &["adapt", "--resume", "runs/next", "--iterations", "2", "--quiet"]).done();
+    // All runs moved together: the delta that it began with lies beside it, in the folder of its run.
+    std::fs::rename(folder.path().join("runs"), folder.path().join("moved")).unwrap();
+    let ran = nada(folder.path(), &["adapt", "--resume", "moved/next", "--iterations", "3"]).done();
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Pictures: exact pixels where they carry numbers, properties where they carry looks.
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
-use crate::common::assert_close;
+use crate::common::{assert_close, golden_path};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use nada::imaging::grid::{Grid, Labels};
 use nada::imaging::heatmap::{LayerStep, layer_map};
@@ -21,6 +21,16 @@ fn encoded(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
     DynamicImage::ImageRgb8(picture.clone()).write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
+
+/// What is read.
+const FORMATS: [ImageFormat; 6] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::WebP,
+    ImageFormat::Gif,
+    ImageFormat::Tiff,
+    ImageFormat::Bmp,
+];
 
 /// 48 × 32, left half red, right half blue.
 fn halves() -> RgbImage {
@@ -95,7 +105,7 @@ fn a_wrong_shape_is_an_error_with_the_shape() {
 #[test]
 fn formats_are_known_by_content_not_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif] {
+    for format in FORMATS {
         let path = file(&dir, "photo.png", &encoded(&halves(), format));
         let picture = flatten(&open_image(&path).unwrap());
         assert_eq!(picture.dimensions(), (48, 32));
@@ -131,6 +141,85 @@ fn what_is_transparent_shows_white() {
 }
 
 #[test]
+fn tiff_and_bmp_are_read_as_other_programs_write_them() {
+    let of = |name: &str| open_image(golden_path("photos/formats", name));
+    let want = flatten(&of("plain.png").unwrap());
+    let far = |picture: &RgbImage, want: &RgbImage| {
+        assert_eq!(picture.dimensions(), want.dimensions());
+        picture.as_raw().iter().zip(want.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+    };
+    for name in [
+        "raw.tif",
+        "tiff_lzw.tif",
+        "tiff_adobe_deflate.tif",
+        "packbits.tif",
+        "turned.tif",
+        "plain.bmp",
+    ] {
+        assert_eq!(far(&flatten(&of(name).unwrap()), &want), 0, "{name}");
+    }
+    assert!(far(&flatten(&of("jpeg.tif").unwrap()), &want) < 60);
+    assert!(far(&flatten(&of("palette.bmp").unwrap()), &want) < 80);
+    let grey = DynamicImage::ImageRgb8(want.clone()).to_luma8();
+    for name in ["grey.tif", "sixteen.tif"] {
+        let found = of(name).unwrap().to_luma8();
+        let far = found.as_raw().iter().zip(grey.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(far <= Some(2), "{name}: {far:?}");
+    }
+    // What is a TIFF, but not of a kind that is read, is not called damaged.
+    let error = of("palette.tif").unwrap_err();
+    assert!(error.to_string().contains("this kind of Tiff is not read"), "{error}");
+    assert!(error.hint().unwrap().contains("as PNG"), "{error}");
+}
+
+#[test]
+fn pictures_of_other_formats_are_named_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |path: &Path| {
+        let error = open_image(path).unwrap_err();
+        assert_eq!(error.exit_code(), 1, "{error}");
+        format!("{error} / {}", error.hint().unwrap())
+    };
+    let avif = told(&golden_path("photos/formats", "photo.avif"));
+    assert!(avif.contains("AVIF images are not read") && avif.contains("avifdec"), "{avif}");
+    let brands = |all: &str| {
+        let length = (8 + all.len()) as u32;
+        [&length.to_be_bytes()[..], b"ftyp", all.as_bytes(), &[0; 64]].concat()
+    };
+    let dng = b"II*\0\x08\0\0\0\x01\0\x12\xc6\x01\0\x04\0\0\0\x01\x04\0\0\0\0\0\0";
+    let preview = b"MM\0*\0\0\0\x08\0\x01\0\xfe\0\x04\0\0\0\x01\0\0\0\x01\0\0\0\0";
+    for (bytes, name, remedy) in [
+        (brands("heic\0\0\0\0mif1heic"), "HEIC", "heif-convert"),
+        // What an iPhone's and a Galaxy's photos begin with, and a HEIC that names the general brand first.
+        (brands("heic\0\0\0\0mif1MiHBMiHEMiPrmiafheictmap"), "HEIC", "Most Compatible"),
+        (brands("mif1\0\0\0\0mif1heicmiaf"), "HEIC", "sips"),
+        (brands("mif1\0\0\0\0mif1avifmiaf"), "AVIF", "avifdec"),
+        (brands("crx \0\0\0\x01crx isom"), "raw camera", "develop it"),
+        (b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a".to_vec(), "JPEG XL", "djxl"),
+        (b"\xff\x0a\0\0".to_vec(), "JPEG XL", "djxl"),
+        (b"\0\0\0\x0cjP  \x0d\x0a\x87\x0a".to_vec(), "JPEG 2000", "save it"),
+        (b"8BPS\0\x01".to_vec(), "Photoshop", "export it"),
+        (dng.to_vec(), "raw camera", "develop it"),
+        (preview.to_vec(), "raw camera", "develop it"),
+        (b"II*\0\x10\0\0\0CR\x02\0".to_vec(), "raw camera", "develop it"),
+    ] {
+        let said = told(&file(&dir, "photo.jpg", &bytes));
+        assert!(said.contains(&format!("{name} images are not read")), "{said}");
+        assert!(said.contains(remedy), "{said}");
+    }
+    // A film, and boxes that end too early, are no pictures.
+    for bytes in
+        [brands("isom\0\0\0\0mp42"), b"\0\0\0\x18ftyp".to_vec(), b"\xff\xff\xff\xffftyphe".to_vec()]
+    {
+        assert!(refusal(file(&dir, "film.jpg", &bytes)).contains("not an image"));
+    }
+    // In a folder they are pictures, and opening them tells what to do.
+    file(&dir, "IMG_1.HEIC", &brands("heic\0\0\0\0mif1heic"));
+    let listed = image_files(dir.path()).unwrap();
+    assert!(listed.iter().any(|path| path.ends_with("IMG_1.HEIC")), "{listed:?}");
+}
+
+#[test]
 fn files_that_are_no_sound_images_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let png = encoded(&halves(), ImageFormat::Png);
@@ -155,7 +244,7 @@ fn cut_off_images_are_refused_in_every_format() {
     let noise = RgbImage::from_fn(64, 64, |x, y| {
         Rgb([(x * 37 + y * 91) as u8, (x * x + y) as u8, (y * y * 3 + x) as u8])
     });
-    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif] {
+    for format in FORMATS {
         let bytes = encoded(&noise, format);
         for share in [20, 50, 90] {
             let cut = &bytes[..bytes.len() * share / 100];
@@ -188,7 +277,7 @@ fn damaged_bytes_never_panic() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as usize
     };
-    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif] {
+    for format in FORMATS {
         let sound = encoded(&halves(), format);
         for _ in 0..150 {
             let mut bytes = sound.clone();

@@ -30,6 +30,7 @@ mod http_server;
 mod imaging;
 mod invert;
 mod layering;
+mod moved;
 mod nada;
 mod names;
 mod network_pickle;

@@ -164,6 +164,41 @@ fn photos_of_every_kind_show_the_same_face() {
 }
 
 #[test]
+fn a_photo_that_lies_on_its_side_is_turned_and_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let upright = picture(Path::new(&photo("alpha.png")));
+    // As a phone saves them whose turn a messenger has thrown away.
+    let lying: [(&str, RgbImage, &str); 3] = [
+        ("left.png", image::imageops::rotate270(&upright), "turned by 90° to the right"),
+        ("under.png", image::imageops::rotate180(&upright), "turned by 180° to the right"),
+        ("right.png", image::imageops::rotate90(&upright), "turned by 270° to the right"),
+    ];
+    for (name, picture, _) in &lying {
+        picture.save(folder.path().join(name)).unwrap();
+    }
+    upright.save(folder.path().join("upright.png")).unwrap();
+    let all = ["upright.png", "left.png", "under.png", "right.png"];
+    let args = [
+        "invert",
+        "--encoder",
+        &restyle(),
+        "--rounds",
+        "1",
+        "--perceptual",
+        "none",
+        "--out",
+        "out",
+    ];
+    let ran = run(folder.path(), &[&args[..], &all].concat()).done();
+    let seen = |name: &str| picture(&folder.path().join("out").join(name).join("photo.png"));
+    for (name, _, words) in lying {
+        assert!(ran.stderr.contains(&format!("`{name}` was {words}")), "{}", ran.stderr);
+        assert_alike(&seen(name.trim_end_matches(".png")), &seen("upright"));
+    }
+    assert!(!ran.stderr.contains("`upright.png` was turned"), "{}", ran.stderr);
+}
+
+#[test]
 fn what_is_no_photo_is_passed_over_and_told_together() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join("in").join(name);

@@ -35,6 +35,9 @@ fn every_command_of_the_readme_works_in_its_order() {
             Command::new("sh").args(["-c", &run]).current_dir(folder.path()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "`{command}` failed:\n{text}");
+        if command.contains("compare") {
+            assert!(!text.contains("warning"), "`{command}` warns:\n{text}");
+        }
     }
     for file in [
         "runs/sketch/before_after.png",

@@ -3,6 +3,7 @@
 mod prepare;
 mod recorder;
 mod settings;
+mod starts;
 
 use super::printer::Printer;
 use super::progress::short;
@@ -15,6 +16,7 @@ use crate::run_dir::{RunDir, slug};
 use crate::torch::{self, threads};
 use clap::Args;
 use recorder::Recorder;
+use starts::Starts;
 
 pub(super) use settings::clip_model;
 
@@ -40,6 +42,8 @@ pub(super) struct AdaptArgs {
     #[arg(long, value_name = "DIR", help_heading = "Domains")]
     target_images: Option<PathBuf>,
     /// Generator to start from: a shipped name, a checkpoint file, the folder of an earlier run, or BASE+DELTA
+    ///
+    /// With --resume: where the file is now that the run began with.
     #[arg(long, value_name = "FILE|RUN", help_heading = "Models")]
     generator: Option<String>,
     /// Which class a conditional generator shall draw
@@ -70,20 +74,10 @@ pub(super) struct AdaptArgs {
     dry_run: bool,
 }
 
-/// What a run that continues takes from its folder, and checks that are made at a start; beside [`ONLY_NEW`].
-const STAYS: [&str; 11] = [
-    "source",
-    "target",
-    "target_images",
-    "generator",
-    "class",
-    "reference",
-    "clip",
-    "lr",
-    "layers",
-    "k",
-    "dry_run",
-];
+/// What a run that continues takes from its folder, and checks that are made at a start; beside [`ONLY_NEW`]. Its
+/// generators may be in another place than they were.
+const STAYS: [&str; 9] =
+    ["source", "target", "target_images", "class", "clip", "lr", "layers", "k", "dry_run"];
 
 /// Runs the command.
 pub(super) fn run(args: AdaptArgs, printer: &Printer) -> anyhow::Result<()> {
@@ -107,7 +101,9 @@ fn start(args: &AdaptArgs, printer: &Printer) -> crate::Result<()> {
         // Found out before minutes are spent on loading.
         RunDir::must_be_free(out)?;
     }
-    let prepared = prepare::prepare(&config, args.training.models_dir.as_deref(), printer)?;
+    let starts = Starts::named(&config)?;
+    let models_dir = args.training.models_dir.as_deref();
+    let prepared = prepare::prepare(&config, &starts, models_dir, printer)?;
     for warning in &prepared.manifest.warnings {
         printer.warn(warning);
     }
@@ -135,7 +131,9 @@ fn resume(path: &Path, args: &AdaptArgs, printer: &Printer) -> crate::Result<()>
     };
     let run = Resumed::open(path, change, printer)?;
     let (config, folder) = (&run.config, &run.folder);
-    let mut prepared = prepare::prepare(config, args.training.models_dir.as_deref(), printer)?;
+    let starts = Starts::recorded(path, config, &run.manifest, args)?;
+    let models_dir = args.training.models_dir.as_deref();
+    let mut prepared = prepare::prepare(config, &starts, models_dir, printer)?;
     let prepare::Prepared { adaptation, manifest, .. } = &mut prepared;
     let from = run.go_on(manifest, config.train.iterations, |snapshot| {
         adaptation.restore(&snapshot.state, snapshot.layers.clone())

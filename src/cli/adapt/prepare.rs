@@ -2,6 +2,7 @@
 
 use super::super::printer::Printer;
 use super::super::unread;
+use super::starts::Starts;
 use crate::adapt::direction::{self, Direction};
 use crate::adapt::layer_choice::{Plan, Routing};
 use crate::adapt::{Adaptation, Judge};
@@ -34,6 +35,7 @@ pub(super) struct Prepared {
 /// Loads the models and makes the directions.
 pub(super) fn prepare(
     config: &Config,
+    starts: &Starts,
     models_dir: Option<&Path>,
     printer: &Printer,
 ) -> Result<Prepared> {
@@ -42,7 +44,7 @@ pub(super) fn prepare(
     manifest.device = torch::device_name(device);
     manifest.threads = threads::count();
 
-    let Tables { start, reference, clips } = Tables::read(config, models_dir, printer)?;
+    let Tables { start, reference, clips } = Tables::read(config, starts, models_dir, printer)?;
     let targets = config.target_images.as_deref().map(load::image_files).transpose()?;
     let open = |role, table: Listed| generator(role, table, device, printer);
     let (start, start_weights) = open("generator", start)?;
@@ -171,16 +173,19 @@ struct Tables {
 }
 
 impl Tables {
-    fn read(config: &Config, models_dir: Option<&Path>, printer: &Printer) -> Result<Self> {
+    fn read(
+        config: &Config,
+        starts: &Starts,
+        models_dir: Option<&Path>,
+        printer: &Printer,
+    ) -> Result<Self> {
         let class = config.class.map(i64::from);
-        let generator = |asked: &String| {
-            let files = builtin::resolve_generator(asked)?;
-            let table = GeneratorTable::read(&files, class)?;
-            Ok::<_, Error>((files, table))
+        let generator = |files: &GeneratorFiles| {
+            Ok::<_, Error>((files.clone(), GeneratorTable::read(files, class)?))
         };
-        let start = generator(&config.generator)?;
+        let start = generator(&starts.generator)?;
         let shape = start.1.config();
-        let reference = config.reference.as_ref().map(generator).transpose()?;
+        let reference = starts.reference.as_ref().map(generator).transpose()?;
         if let Some((_, twin)) = &reference
             && twin.config() != shape
         {

@@ -1,7 +1,8 @@
 //! The few figures of an evaluation that a caption has room for.
 
 use crate::cli::printer::Printer;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
+use crate::regular;
 use crate::run_dir::RunDir;
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ pub(super) fn lines(run: &RunDir, generator: &str, printer: &Printer) -> Result<
         printer.warn(&format!("`{name}` has no figures: `nada evaluate {name}` makes them"));
         return Ok(Vec::new());
     }
-    let text = std::fs::read_to_string(&path).while_doing("read", &path)?;
+    let text = regular::text(&path, "an evaluation")?;
     let again = || format!("make it again with `nada evaluate {name}`");
     let all: Value = serde_json::from_str(&text)
         .map_err(|e| Error::file_hint(&path, format!("is no evaluation: {e}"), again()))?;

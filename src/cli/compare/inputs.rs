@@ -1,7 +1,7 @@
 //! What was typed → runs, each with the generator that it began with; nothing is loaded yet.
 
 use super::CompareArgs;
-use crate::builtin;
+use crate::builtin::RecordedBase;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::models::GeneratorFiles;
@@ -39,19 +39,13 @@ impl Compared {
         pictures::captions(&self.config).0
     }
 
-    /// Where its base is now: another machine, or a checkout that has moved, may still know it by its name.
-    pub(super) fn base_files(&self) -> Result<GeneratorFiles> {
+    /// Where its base is now.
+    ///
+    /// # Errors
+    /// As [`RecordedBase::find`].
+    pub(super) fn base_files(&self, given: Option<&str>) -> Result<GeneratorFiles> {
         let asked = self.config.reference.as_deref().unwrap_or(&self.config.generator);
-        builtin::resolve_recorded(&self.base.path, asked).map_err(|error| {
-            Error::request(
-                format!(
-                    "`{}` began with `{}`, which is not there any more, and {error}",
-                    self.name(),
-                    self.base.path.display()
-                ),
-                "put that file back, or leave this run out",
-            )
-        })
+        RecordedBase::new(self.run.path(), &self.base, asked).find(given)
     }
 }
 

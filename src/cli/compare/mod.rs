@@ -37,6 +37,9 @@ pub(super) struct CompareArgs {
     /// The codes follow from it; image i is the same whatever the count
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Images")]
     seed: u64,
+    /// What the runs began with, where it is now: looked for in its old place and beside the runs unless it is named
+    #[arg(long, value_name = "FILE", conflicts_with = "mixed", help_heading = "Images")]
+    generator: Option<String>,
     /// Take runs that began with different generators: each gets its own source row above
     #[arg(long, help_heading = "Images")]
     mixed: bool,

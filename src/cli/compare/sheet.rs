@@ -101,7 +101,7 @@ impl Sheet<'_> {
         bar: &ProgressBar,
         printer: &Printer,
     ) -> Result<(Base, Vec<RgbImage>)> {
-        let files = run.base_files()?;
+        let files = run.base_files(self.args.generator.as_deref())?;
         let class = run.config.class.map(i64::from);
         let (generator, origin) =
             models::open_generator_of_class(&files, class, Kind::Float, self.device)?;

@@ -104,7 +104,7 @@ pub(super) fn run(args: &ApplyArgs, printer: &Printer) -> Result<()> {
             "use a smaller --count, or fewer --steps",
         ));
     }
-    let picture = sheet(&subject, &domains, &edits, &columns)?;
+    let picture = sheet(&subject, &domains, &edits, &columns, &constant(&specs, &edits))?;
     outputs::make_room(&out)?;
     save::png(&out, &picture, &[("Edits", &args.edit.join(" "))])?;
     super::super::adapt::print(printer, &out.display().to_string())?;
@@ -124,6 +124,20 @@ fn open_phrases(args: &ApplyArgs, subject: &Subject) -> Result<Phrases> {
     let file = args.channels.as_deref();
     let channels = phrases::measured(file, &args.codes.generator, &subject.origin)?;
     Phrases::open(channels, args.models_dir.as_deref(), subject.generator.device())
+}
+
+/// The edits that every column of a sweep has, for the line above the sheet; nothing without a sweep, where the columns
+/// name all of them.
+fn constant(specs: &[Spec], edits: &[Edit]) -> String {
+    if !specs.iter().any(|spec| matches!(spec.strength, Strength::Sweep(..))) {
+        return String::new();
+    }
+    let held = specs.iter().zip(edits).filter_map(|(spec, edit)| match spec.strength {
+        Strength::At(strength) => Some(format!("{} {strength}", edit.name())),
+        Strength::Sweep(..) => None,
+    });
+    let held: Vec<String> = held.collect();
+    if held.is_empty() { String::new() } else { format!("with {} throughout", held.join(", ")) }
 }
 
 /// Without a sweep: nothing, every edit alone, all together. With one: its steps, the others as they are.
@@ -193,6 +207,7 @@ fn sheet(
     domains: &[Domain],
     edits: &[Edit],
     columns: &[Column],
+    constant: &str,
 ) -> Result<RgbImage> {
     let mut pictures: Vec<Vec<Vec<RgbImage>>> = Vec::new(); // [column][domain][code]
     for column in columns {
@@ -205,6 +220,7 @@ fn sheet(
         pictures.push(each.collect::<Result<Vec<_>>>()?);
     }
     let mut grid = Grid::new()
+        .title(constant)
         .labels(if domains.len() > 1 { Labels::Left } else { Labels::Auto })
         .heads(columns.iter().map(|column| column.heading.clone()));
     for code in 0..subject.codes.size()[0] as usize {

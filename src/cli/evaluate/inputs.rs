@@ -2,13 +2,14 @@
 
 use super::EvaluateArgs;
 use super::reference::References;
-use crate::builtin;
+use crate::builtin::{self, RecordedBase};
 use crate::checkpoint::address;
 use crate::cli::printer::Printer;
 use crate::config::Config;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, Judge, Pairs, phrases};
 use crate::models::{self, Origin};
+use crate::regular;
 use crate::run_dir::{Manifest, RunDir, Weights};
 use crate::torch;
 use std::path::{Path, PathBuf};
@@ -76,12 +77,11 @@ impl Inputs {
         let mut warnings = Vec::new();
         let mut weights = Vec::new();
 
-        let role = |role: &str| self.manifest.weights.iter().find(|w| w.role == role);
-        let base = role("reference").or_else(|| role("generator")).ok_or_else(|| {
+        let base = RecordedBase::base(self.run.path(), &self.config, &self.manifest);
+        let base = base.ok_or_else(|| {
             Error::file(self.run.config_file(), "does not say what the run began with")
         })?;
-        let asked = self.config.reference.as_deref().unwrap_or(&self.config.generator);
-        let files = builtin::resolve_recorded(&base.path, asked)?;
+        let files = base.find(args.generator.as_deref())?;
         let class = self.config.class.map(i64::from);
         let (source, origin) = models::open_generator_of_class(&files, class, Kind::Float, device)?;
         if origin.sha256 != base.sha256 {
@@ -166,8 +166,8 @@ fn read_phrases(asked: &str) -> Result<Vec<String>> {
     let clean = |words: Vec<&str>| -> Vec<String> {
         words.into_iter().map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()).collect()
     };
-    let found = if path.is_file() {
-        let text = std::fs::read_to_string(path).while_doing("read", path)?;
+    let found = if path.exists() {
+        let text = regular::text(path, "a list of phrases")?;
         clean(text.lines().map(|line| line.split('#').next().unwrap_or_default()).collect())
     } else if asked.contains(',') {
         clean(asked.split(',').collect())

@@ -47,7 +47,10 @@ pub(super) struct EvaluateArgs {
     /// Every random number follows from it; no training uses these numbers, whatever its seed
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Images")]
     seed: u64,
-    /// A folder of images that show the target, for the Fréchet distance (PNG, JPEG, WebP, GIF)
+    /// What the run began with, where it is now: looked for in its old place and beside the run unless it is named
+    #[arg(long, value_name = "FILE", help_heading = "Images")]
+    generator: Option<String>,
+    /// A folder of images that show the target, for the Fréchet distance (PNG, JPEG, WebP, GIF, TIFF, BMP)
     #[arg(long, value_name = "DIR", help_heading = "Images")]
     reference: Option<PathBuf>,
     /// A CLIP that judges; repeat it for several [default: those of the run]

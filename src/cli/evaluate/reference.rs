@@ -83,7 +83,7 @@ impl References {
         let found = if readable == 0 { "no images" } else { "only one image" };
         Err(Error::request(
             format!("the folder `{}` holds {found} that can be read", self.folder.display()),
-            "a Fréchet distance needs 2 images at least, better some hundred: PNG, JPEG, WebP or GIF",
+            "a Fréchet distance needs 2 images at least, better some hundred: PNG, JPEG, WebP, GIF, TIFF or BMP",
         ))
     }
 }

@@ -12,6 +12,7 @@ use crate::checkpoint::{self, Address};
 use crate::error::{Error, Result};
 use crate::export::card::Card;
 use crate::export::form::FormNoise;
+use crate::export::rosinality;
 use crate::models::{self, GeneratorFiles, GeneratorTable, Origin, StoredGenerator};
 use crate::rng;
 use crate::stylegan2::{Config, Generator, Latent, Noise};
@@ -54,7 +55,7 @@ pub(super) struct ExportArgs {
     /// With `torchscript` and `onnx`: the noise that is worked in [default: stored]
     #[arg(long, value_name = "NOISE")]
     noise: Option<NoiseChoice>,
-    /// With `torchscript` and `onnx`: the class that a conditional generator draws
+    /// With `torchscript`, `onnx` and `pt`: the class that a conditional generator draws
     #[arg(long, value_name = "N")]
     class: Option<u32>,
     /// With `safetensors` and `pt`: type of the numbers [default: as they are]
@@ -144,11 +145,16 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> anyhow::Result<()> {
     }
     // All tensors are written, whatever the class: any shows that they were read back.
     let any = matches!(args.format, Format::Safetensors | Format::Pt | Format::Delta);
-    let table = GeneratorTable::of_any_class(&files, args.class.map(i64::from), any)?;
+    let asked = args.class.map(i64::from);
+    let table = GeneratorTable::of_any_class(&files, asked, any)?;
     tensors::check_base_shape(args, &files, &table)?;
-    let stored = models::read_generator(&files, None)?;
+    let mut stored = models::read_generator(&files, None)?;
     stored.not_finite.refuse(&stored.origin.path)?;
     let generator = network(&stored.config, &stored.tensors, table.class())?;
+    let class = asked.or(models::class_of(&stored.origin.metadata, &stored.origin.path)?);
+    if args.format == Format::Pt && class.is_some() {
+        fold_class(&mut stored, &generator);
+    }
     outputs::make_room(&out)?;
     let job = Job { args, out: &out, files: &files, stored, generator };
     let written = match args.format {
@@ -168,7 +174,8 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> anyhow::Result<()> {
 impl Job<'_> {
     /// Another generator that draws the same class.
     fn open(&self, files: impl Into<GeneratorFiles>) -> Result<(Generator, Origin)> {
-        let class = self.generator.class();
+        // A class that was folded in is none any more.
+        let class = self.generator.class().filter(|_| self.stored.config.classes > 0);
         models::open_generator_of_class(files, class, Kind::Float, Device::Cpu)
     }
 
@@ -206,6 +213,14 @@ impl Job<'_> {
             python: &written.python,
         };
         card.save(self.out)
+    }
+}
+
+/// Makes a conditional generator an ordinary one of the class that `generator` draws.
+fn fold_class(stored: &mut StoredGenerator, generator: &Generator) {
+    if let Some(class) = generator.mapping().class() {
+        rosinality::of_one_class(&mut stored.config, &mut stored.tensors, class);
+        stored.origin.metadata.remove("class");
     }
 }
 

@@ -1,15 +1,16 @@
 //! Tensors in files: whole generators, and deltas.
 
-use super::{ExportArgs, Format, Job, Written, difference, python_name};
-use crate::builtin;
+use super::{ExportArgs, Format, Job, Written, agree, difference, python_name};
+use crate::builtin::{self, RecordedBase};
 use crate::checkpoint::{DELTA_FORMAT, address, delta, save_safetensors};
 use crate::cli::convert::{Dtype, Packing, write_generator};
 use crate::cli::printer::Printer;
 use crate::error::{Error, Result};
+use crate::export::rosinality;
 use crate::models::{GeneratorFiles, GeneratorTable, Origin};
 use crate::run_dir::RunDir;
-use crate::stylegan2::Generator;
-use std::path::{Path, PathBuf};
+use crate::stylegan2::{Generator, LatentAvgOrigin};
+use std::path::Path;
 use tch::Kind;
 
 /// safetensors or rosinality's checkpoint.
@@ -22,16 +23,31 @@ pub(super) fn write_whole(job: &Job<'_>, printer: &Printer) -> Result<Written> {
     let (before, after) = (job.images(&job.generator)?.0, job.images(&again)?.0);
     let name = python_name(job.out);
     let (what, format, python) = if pt {
-        (
-            "A StyleGAN2 generator as rosinality's code and the original StyleGAN-NADA load it.",
-            "torch zip of {\"g_ema\": state dictionary, \"latent_avg\": [D] if known}, with noise maps and filter kernels",
-            format!(
-                "import torch\ncheckpoint = torch.load({name}, weights_only=True)\n\
-                 generator.load_state_dict(checkpoint[\"g_ema\"])  # rosinality's Generator({}, {}, {})",
-                again.config().resolution,
-                again.config().style_dim,
-                again.config().mapping_layers
+        let config = again.config();
+        let has_average = again.latent_avg_origin() == LatentAvgOrigin::Stored;
+        let (what, python) = match (config.classes, rosinality::multiplier(config)) {
+            (0, Some(_)) => (
+                "A StyleGAN2 generator as rosinality's code and the original StyleGAN-NADA load it.",
+                rosinality::python(config, &name, has_average),
             ),
+            (0, None) => (
+                "A StyleGAN2 generator under rosinality's names. The class of rosinality's code and of the original \
+                 StyleGAN-NADA has other channels than this file: the lines below give it those of the table.",
+                rosinality::python(config, &name, has_average),
+            ),
+            _ => (
+                "A conditional StyleGAN2 generator under rosinality's names, with all of its classes. rosinality's code \
+                 knows no classes and does not load it; `nada export --format pt --class N` writes one that it loads.",
+                format!(
+                    "import torch\nstate = torch.load({name}, weights_only=True)[\"g_ema\"]\n\
+                     print({{key: tuple(tensor.shape) for key, tensor in state.items()}})"
+                ),
+            ),
+        };
+        (
+            what,
+            "torch zip of {\"g_ema\": state dictionary, \"latent_avg\": [D] if known}, with noise maps and filter kernels",
+            python,
         )
     } else {
         (
@@ -47,12 +63,32 @@ pub(super) fn write_whole(job: &Job<'_>, printer: &Printer) -> Result<Written> {
         Some(_) => "float32",
         None => "as they were",
     };
+    let mut settings = vec![("Format", format.into()), ("Numbers", numbers.into())];
+    let found = difference(&before, &after)?;
+    let folded = job.generator.class().filter(|_| again.config().classes == 0);
+    let difference = match folded {
+        Some(class) => {
+            settings.push(("Class", format!("{class}, folded into the bias of `style.1`")));
+            // What half precision rounds is no fault of the folding.
+            if dtype == Some(Kind::Half) { found } else { agree(job.out, found)? }
+        }
+        None => found,
+    };
+    if pt {
+        let config = again.config();
+        let widths = config.channels.iter().enumerate();
+        let widths: Vec<String> = widths.map(|(b, c)| format!("{} px: {c}", 4 << b)).collect();
+        settings.push(("Channels", widths.join(", ")));
+        settings.extend(config.conv_clamp.map(|clamp| {
+            ("Clamp", format!("±{clamp} behind every layer, which rosinality's code does not do"))
+        }));
+    }
     Ok(Written {
         files: vec![job.out.to_path_buf()],
         what: what.into(),
-        settings: vec![("Format", format.into()), ("Numbers", numbers.into())],
+        settings,
         python,
-        difference: difference(&before, &after)?,
+        difference,
     })
 }
 
@@ -104,10 +140,7 @@ pub(super) fn write_delta(job: &Job<'_>, printer: &Printer) -> Result<Written> {
             ("Belongs upon", format!("`{files}`, sha256 `{}`", origin.sha256)),
             ("Format", "safetensors, float32; `base_sha256` in its metadata is the base's".into()),
         ],
-        python: format!(
-            "from safetensors.torch import load_file\ntensors = load_file(\"BASE.safetensors\")  # the base, sha256 above\n\
-             tensors |= load_file({name})"
-        ),
+        python: delta_python(&name, &files, &origin.sha256),
         difference: difference(&before, &after)?,
     })
 }
@@ -136,6 +169,26 @@ fn other_shape(base: &GeneratorFiles, files: &GeneratorFiles) -> Error {
     )
 }
 
+/// Lines that put a delta upon its base; that is another file, so it is asked whether it is the right one.
+fn delta_python(name: &str, base: &GeneratorFiles, sha256: &str) -> String {
+    let ready = base.deltas.is_empty() && base.base.extension().is_some_and(|e| e == "safetensors");
+    let (file, from) = if ready {
+        let check = format!(
+            "\nassert hashlib.sha256(open(base, \"rb\").read()).hexdigest() == \"{sha256}\""
+        );
+        (python_name(&base.base), format!("  # the base, laid beside this file{check}"))
+    } else {
+        let made =
+            "  # the base, laid beside this file: `nada convert BASE base.safetensors` makes it";
+        ("\"base.safetensors\"".to_owned(), made.to_owned())
+    };
+    let import = if ready { "import hashlib\n" } else { "" };
+    format!(
+        "{import}from safetensors.torch import load_file\nbase = {file}{from}\n\
+         tensors = load_file(base) | load_file({name})"
+    )
+}
+
 /// The generator that is the rest: the one asked for, or what the run says it began with.
 fn base(job: &Job<'_>) -> Result<(GeneratorFiles, Generator, Origin)> {
     if let Some(asked) = &job.args.base {
@@ -153,11 +206,15 @@ fn base(job: &Job<'_>) -> Result<(GeneratorFiles, Generator, Origin)> {
     // The run may know it by a name that is still good where its file has moved.
     let run = RunDir::open(&job.args.what).and_then(|run| run.read_config()).ok();
     let asked = run.map_or_else(|| path.clone(), |(config, _)| config.generator);
-    let files = builtin::resolve_recorded(&PathBuf::from(path), &asked)?;
+    let place = Path::new(&job.args.what);
+    let near = if place.is_dir() { place } else { place.parent().unwrap_or(place) };
+    let (path, sha256) = (Path::new(path), hash.as_str());
+    let recorded = RecordedBase { run: near, path, sha256, asked: &asked, option: "--base" };
+    let files = recorded.find(None)?;
     let (generator, origin) = job.open(&files)?;
     if origin.sha256 != *hash {
         return Err(Error::file_hint(
-            Path::new(path),
+            path,
             format!("has sha256 {}, but `{}` began with {hash}", origin.sha256, job.files),
             "put the earlier file back, or name a base with `--base GENERATOR`",
         ));

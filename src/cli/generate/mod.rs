@@ -7,7 +7,7 @@ use super::mapper::{MapperFlags, Moved};
 use super::outputs;
 use super::printer::Printer;
 use super::truncation;
-use crate::builtin;
+use crate::builtin::{self, RecordedBase};
 use crate::checkpoint::save_in_pieces;
 use crate::error::{Error, IoContext, Result};
 use crate::imaging::{grid::Grid, save, to_pictures, to_rgb8};
@@ -70,8 +70,10 @@ pub(super) struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Images")]
     seed: u64,
     /// Show what a run began with above what it became (picture only)
-    #[arg(long, help_heading = "Images")]
-    beside: bool,
+    ///
+    /// It is looked for in its old place and beside the run; `--beside=FILE` says where it is now.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "", help_heading = "Images")]
+    beside: Option<String>,
     /// One picture of all if it ends in .png, else a folder for 000000.png, 000001.png … [default: generated.png]
     #[arg(long, value_name = "FILE.png|DIR", help_heading = "Output")]
     out: Option<PathBuf>,
@@ -116,13 +118,14 @@ pub(super) fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<()> 
         Some(file) => latents::read(file, args.latent_kind, table.config(), printer)?,
         None => Codes::Seeded { count: args.count.unwrap_or(16), seed: args.seed },
     };
-    check_room(&pictures, codes.count(), table.config().resolution, args.beside)?;
+    check_room(&pictures, codes.count(), table.config().resolution, args.beside.is_some())?;
     args.mapper.check(table.config())?;
     let (generator, origin) = table.open(Kind::Float, device)?;
-    let twin = args
-        .beside
-        .then(|| Twin::open(&args.generator, generator.class(), device, printer))
-        .transpose()?;
+    let open_twin = |start: &String| {
+        let given = Some(start.as_str()).filter(|start| !start.is_empty());
+        Twin::open(&args.generator, given, generator.class(), device, printer)
+    };
+    let twin = args.beside.as_ref().map(open_twin).transpose()?;
     if let Some(Twin { generator: before, .. }) = &twin
         && before.config() != generator.config()
     {
@@ -175,7 +178,7 @@ fn check_request(args: &GenerateArgs) -> Result<Pictures> {
     if let Some(raw) = &args.raw {
         outputs::claim_file(raw, args.force)?;
     }
-    if args.beside && !matches!(pictures, Pictures::Grid(_)) {
+    if args.beside.is_some() && !matches!(pictures, Pictures::Grid(_)) {
         return Err(Error::request(
             "`--beside` makes one picture",
             "give `--out` a name that ends in `.png`",
@@ -248,7 +251,14 @@ struct Twin {
 }
 
 impl Twin {
-    fn open(asked: &str, class: Option<i64>, device: Device, printer: &Printer) -> Result<Self> {
+    /// `given` is the generator that the run began with, where it is not found by itself.
+    fn open(
+        asked: &str,
+        given: Option<&str>,
+        class: Option<i64>,
+        device: Device,
+        printer: &Printer,
+    ) -> Result<Self> {
         let not_a_run = |_| {
             Error::request(
                 format!("`--beside` compares a run with its start, but `{asked}` is no run"),
@@ -256,18 +266,17 @@ impl Twin {
             )
         };
         let (config, manifest) = RunDir::open(asked).map_err(not_a_run)?.read_config()?;
-        let weights = manifest.base().ok_or_else(|| {
+        let base = RecordedBase::base(Path::new(asked), &config, &manifest).ok_or_else(|| {
             Error::file(
                 Path::new(asked).join("config.yaml"),
                 "does not say what the run began with",
             )
         })?;
-        let base = config.reference.as_deref().unwrap_or(&config.generator);
-        let files = builtin::resolve_recorded(&weights.path, base)?;
+        let files = RecordedBase { option: "--beside=", ..base }.find(given)?;
         let (generator, origin) =
             models::open_generator_of_class(files, class, Kind::Float, device)?;
-        if origin.sha256 != weights.sha256 {
-            printer.warn(&format!("`{}` has changed since the run", weights.path.display()));
+        if origin.sha256 != base.sha256 {
+            printer.warn(&format!("`{}` has changed since the run", base.path.display()));
         }
         Ok(Self { generator, captions: pictures::captions(&config) })
     }

@@ -4,8 +4,9 @@
 //! the results were made with.
 
 use crate::atomic;
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::models::Origin;
+use crate::regular;
 use crate::run_dir;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,14 +102,12 @@ impl Ledger {
     /// # Errors
     /// [`Error::File`] when it is damaged.
     pub(in crate::cli) fn read(path: &Path) -> Result<Option<Self>> {
-        match std::fs::read(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            bytes => {
-                let ledger = serde_json::from_slice(&bytes.while_doing("read", path)?);
-                let hint = "choose another folder, or begin again with `--force`";
-                ledger.map(Some).map_err(|e| Error::file_hint(path, e, hint))
-            }
+        if !path.exists() {
+            return Ok(None);
         }
+        let ledger = serde_json::from_str(&regular::text(path, "a list of photos")?);
+        let hint = "choose another folder, or begin again with `--force`";
+        ledger.map(Some).map_err(|e| Error::file_hint(path, e, hint))
     }
 
     /// Writes it whole.

@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
                 break;
             }
             bar.set_message(photo.name.clone());
-            match self.prepare(photo, cutter) {
+            match self.prepare(photo, cutter, &bar) {
                 Ok(None) => bar.inc(1),
                 Ok(Some((hash, pieces))) => {
                     hashes.insert(i, hash);
@@ -187,6 +187,7 @@ impl<'a> Session<'a> {
         &self,
         photo: &Photo,
         cutter: &Cutter<'_>,
+        bar: &ProgressBar,
     ) -> Result<Option<(String, Vec<(Piece, Sight)>)>> {
         let hash = checkpoint::sha256(&photo.path)?;
         if let Some(known) = self.ledger.photos.get(&key(&photo.path))
@@ -195,7 +196,8 @@ impl<'a> Session<'a> {
         {
             return Ok(None);
         }
-        let (picture, pieces) = cutter.open(photo)?;
+        let (picture, pieces) =
+            cutter.open(photo, &|text| bar.suspend(|| self.printer.warn(text)))?;
         let seen = pieces.into_iter().map(|piece| {
             let sight = self.inverter.look(&picture, &piece.cut);
             let sight = sight.map_err(|error| match error {

@@ -13,6 +13,7 @@ use super::progress::short;
 use super::stop;
 use super::training::{ONLY_NEW, Resumed, RunFlags};
 use crate::adapt::trainer;
+use crate::builtin::{self, RecordedBase};
 use crate::config::MapperConfig;
 use crate::error::{Error, Result};
 use crate::run_dir::{RunDir, slug};
@@ -43,6 +44,8 @@ pub(super) struct MapperArgs {
     #[arg(long, value_name = "PHRASE", help_heading = "Domains")]
     target: Option<String>,
     /// Generator whose codes are moved: a shipped name, a checkpoint file, the folder of a run, or BASE+DELTA
+    ///
+    /// With --resume: where the file is now that the run began with.
     #[arg(long, value_name = "FILE|RUN", help_heading = "Models")]
     generator: Option<String>,
     /// Which class a conditional generator shall draw
@@ -77,18 +80,8 @@ pub(super) struct MapperArgs {
 }
 
 /// What a run that continues takes from its folder, beside [`ONLY_NEW`].
-const STAYS: [&str; 10] = [
-    "run",
-    "source",
-    "target",
-    "generator",
-    "class",
-    "clip",
-    "judge",
-    "arcface",
-    "levels",
-    "strength",
-];
+const STAYS: [&str; 9] =
+    ["run", "source", "target", "class", "clip", "judge", "arcface", "levels", "strength"];
 
 /// Runs `nada mapper`.
 pub(super) fn run(args: &MapperArgs, printer: &Printer) -> anyhow::Result<()> {
@@ -120,7 +113,9 @@ fn start(args: &MapperArgs, purpose: settings::Purpose, printer: &Printer) -> Re
         // Found out before minutes are spent on loading.
         RunDir::must_be_free(out)?;
     }
-    let prepared = prepare::prepare(&config, args.training.models_dir.as_deref(), printer)?;
+    let files = builtin::resolve_generator(&config.generator)?;
+    let models_dir = args.training.models_dir.as_deref();
+    let prepared = prepare::prepare(&config, &files, models_dir, printer)?;
     for warning in &prepared.manifest.warnings {
         printer.warn(warning);
     }
@@ -155,7 +150,13 @@ fn resume(path: &Path, args: &MapperArgs, printer: &Printer) -> Result<()> {
     };
     let run = Resumed::open(path, change, printer)?;
     let (config, folder) = (&run.config, &run.folder);
-    let mut prepared = prepare::prepare(config, args.training.models_dir.as_deref(), printer)?;
+    let (asked, given) = (&config.generator, args.generator.as_deref());
+    let files = match run.manifest.role("generator") {
+        Some(weights) => RecordedBase::new(path, weights, asked).find(given)?,
+        None => builtin::resolve_generator(given.unwrap_or(asked))?,
+    };
+    let models_dir = args.training.models_dir.as_deref();
+    let mut prepared = prepare::prepare(config, &files, models_dir, printer)?;
     let Prepared { training, manifest, .. } = &mut prepared;
     let from =
         run.go_on(manifest, config.train.iterations, |snapshot| training.restore(&snapshot.state))?;

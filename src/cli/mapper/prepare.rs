@@ -11,7 +11,7 @@ use crate::edit::mapper::MapperTraining;
 use crate::edit::mapper::figures::Witness;
 use crate::edit::{Critic, Eye, Identity};
 use crate::error::{IoContext, Result};
-use crate::models::{self, ClipTable, GeneratorTable, MAPPER_FORMAT};
+use crate::models::{self, ClipTable, GeneratorFiles, GeneratorTable, MAPPER_FORMAT};
 use crate::run_dir::{Manifest, RunDir, Weights, config_hash};
 use crate::torch::threads;
 use crate::torch::{self, TensorMap};
@@ -32,6 +32,7 @@ pub(super) struct Prepared {
 /// Loads the models and encodes the texts.
 pub(super) fn prepare(
     config: &MapperConfig,
+    files: &GeneratorFiles,
     models_dir: Option<&Path>,
     printer: &Printer,
 ) -> Result<Prepared> {
@@ -41,10 +42,9 @@ pub(super) fn prepare(
     let mut manifest = Manifest::new();
     manifest.device = torch::device_name(device);
     manifest.threads = threads::count();
-    let files = builtin::resolve_generator(&config.generator)?;
     let class = config.class.map(i64::from);
     // What the tables of all files tell comes before the numbers of any.
-    let table = GeneratorTable::read(&files, class)?;
+    let table = GeneratorTable::read(files, class)?;
     let shape = table.config().clone();
     for name in config.clip.iter().map(|c| &c.model).chain(&config.judge) {
         let clip = ClipTable::read(&builtin::resolve_clip(name, models_dir)?)?;

@@ -6,10 +6,10 @@ use crate::builtin;
 use crate::error::{Error, Result};
 use crate::imaging::load;
 use crate::invert::align::{Frame, Landmarks};
-use crate::invert::{Cut, Detector};
+use crate::invert::{Cut, Detector, Face};
 use crate::models;
 use crate::torch::threads;
-use image::{DynamicImage, RgbImage};
+use image::{DynamicImage, RgbImage, imageops};
 use std::cell::OnceCell;
 use tch::Device;
 
@@ -33,6 +33,9 @@ pub(in crate::cli) struct Cutter<'a> {
     shape: (u32, u32),
     device: Device,
 }
+
+/// How far a photo is turned to the right where no face is found in it as it lies.
+const TURNS: [u32; 3] = [90, 180, 270];
 
 impl<'a> Cutter<'a> {
     /// For pieces that are shown at `shape` (width, height), with faces as in `frame`.
@@ -58,13 +61,18 @@ impl<'a> Cutter<'a> {
         Ok(Self { args, given, detector: OnceCell::new(), frame, shape, device })
     }
 
-    /// The photo, and its pieces. The photo is in three channels, upright, on white where it was transparent.
+    /// The photo, and its pieces. The photo is in three channels, upright, on white where it was transparent; turned
+    /// where a face is found only then, and `say` is told.
     ///
     /// # Errors
     /// As [`load::open_image`]; [`Error::File`] when there is no face, or not the one that was asked for.
-    pub(in crate::cli) fn open(&self, photo: &Photo) -> Result<(RgbImage, Vec<Piece>)> {
-        let picture = three_channels(load::open_image(&photo.path)?);
-        let cuts = self.cuts(photo, &picture)?;
+    pub(in crate::cli) fn open(
+        &self,
+        photo: &Photo,
+        say: &dyn Fn(&str),
+    ) -> Result<(RgbImage, Vec<Piece>)> {
+        let mut picture = three_channels(load::open_image(&photo.path)?);
+        let cuts = self.cuts(photo, &mut picture, say)?;
         let several = cuts.len() > 1;
         let name = |i: usize| match several {
             true => format!("{}_face{}", photo.name, i + 1),
@@ -75,7 +83,7 @@ impl<'a> Cutter<'a> {
         Ok((picture, pieces))
     }
 
-    fn cuts(&self, photo: &Photo, picture: &RgbImage) -> Result<Vec<Cut>> {
+    fn cuts(&self, photo: &Photo, picture: &mut RgbImage, say: &dyn Fn(&str)) -> Result<Vec<Cut>> {
         let (width, height) = self.shape;
         if self.args.no_align || self.args.crop.is_some() {
             let cut = Cut::centred(picture, width, height, self.args.crop);
@@ -88,8 +96,7 @@ impl<'a> Cutter<'a> {
             })?;
             return Ok(vec![turned(face)]);
         }
-        let detector = self.detector()?;
-        let faces = threads::sparing(|| detector.detect(picture))?;
+        let faces = self.faces(photo, picture, say)?;
         let wanted = match self.args.face {
             WhichFace::All => 0..faces.len(),
             WhichFace::Largest => 0..1,
@@ -101,7 +108,7 @@ impl<'a> Cutter<'a> {
             }
             _ if faces.is_empty() => Err(Error::file_hint(
                 &photo.path,
-                "no face was found in it",
+                "no face was found in it, turned neither",
                 "give the points of the face with `--landmarks FILE`; or, if the picture is cut out already or shows no face, use `--no-align`",
             )),
             _ => Err(Error::file_hint(
@@ -112,12 +119,49 @@ impl<'a> Cutter<'a> {
         }
     }
 
+    /// The faces of a photo, which is turned if they are found only then: the way that shows the surest one.
+    fn faces(
+        &self,
+        photo: &Photo,
+        picture: &mut RgbImage,
+        say: &dyn Fn(&str),
+    ) -> Result<Vec<Face>> {
+        let faces = self.detector()?.detect(picture)?;
+        if !faces.is_empty() {
+            return Ok(faces);
+        }
+        let mut best: Option<(f64, u32, RgbImage, Vec<Face>)> = None;
+        for degrees in TURNS {
+            let turned = turn(picture, degrees);
+            let faces = self.detector()?.detect(&turned)?;
+            let sure = faces.iter().map(|face| face.score).fold(0.0, f64::max);
+            if !faces.is_empty() && best.as_ref().is_none_or(|(most, ..)| sure > *most) {
+                best = Some((sure, degrees, turned, faces));
+            }
+        }
+        let Some((_, degrees, turned, faces)) = best else { return Ok(faces) };
+        say(&format!(
+            "`{}` was turned by {degrees}° to the right: no face is found in it as it lies",
+            photo.path.display()
+        ));
+        *picture = turned;
+        Ok(faces)
+    }
+
     fn detector(&self) -> Result<&Detector> {
         if self.detector.get().is_none() {
             let detector = models::open_detector(&builtin::detector_file()?, self.device)?;
             let _ = self.detector.set(detector);
         }
         Ok(self.detector.get().expect("it was read just now"))
+    }
+}
+
+fn turn(picture: &RgbImage, degrees: u32) -> RgbImage {
+    match degrees {
+        90 => imageops::rotate90(picture),
+        180 => imageops::rotate180(picture),
+        _ => imageops::rotate270(picture),
     }
 }
 

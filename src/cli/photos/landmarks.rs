@@ -1,12 +1,10 @@
 //! Where faces are, from a file: five points or dlib's 68, for one photo or for many.
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::invert::align::{Landmarks, Point};
+use crate::regular;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// More is no list of landmarks.
-const MAX_BYTES: u64 = 16 << 20;
 
 /// The points of a file.
 #[derive(Debug)]
@@ -23,10 +21,7 @@ impl Given {
     /// # Errors
     /// [`Error::Io`], or [`Error::File`] with the line or the photo that is wrong.
     pub(super) fn read(path: &Path) -> Result<Self> {
-        if std::fs::metadata(path).while_doing("read", path)?.len() > MAX_BYTES {
-            return Err(Error::file(path, "too large for a list of landmarks"));
-        }
-        let text = std::fs::read_to_string(path).while_doing("read", path)?;
+        let text = regular::text(path, "a list of landmarks")?;
         if text.trim_start().starts_with('{') {
             let all: BTreeMap<String, Vec<Point>> = serde_json::from_str(&text).map_err(|e| {
                 Error::file_hint(path, e, "expected {\"photo.jpg\": [[x, y], …], …}")

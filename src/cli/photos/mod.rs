@@ -17,7 +17,7 @@ use std::str::FromStr;
 /// Which photos, and where the faces are.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct PhotoArgs {
-    /// Photos (PNG, JPEG, WebP, GIF), or folders of photos
+    /// Photos (PNG, JPEG, WebP, GIF, TIFF, BMP), or folders of photos
     #[arg(value_name = "PHOTO", required = true)]
     pub(in crate::cli) photos: Vec<PathBuf>,
     /// Which face of a photo: `largest`, `all`, or a number (1 is the largest)
@@ -108,7 +108,7 @@ pub(in crate::cli) fn gather(paths: &[PathBuf], printer: &Printer) -> Result<Vec
     if files.is_empty() {
         return Err(Error::request(
             "there are no photos in what was named",
-            "name PNG, JPEG, WebP or GIF files, or folders with some",
+            format!("name {} files, or folders with some", load::READABLE),
         ));
     }
     let named = |path: PathBuf| Photo { name: stem(&path), path };

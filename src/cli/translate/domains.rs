@@ -1,9 +1,9 @@
 //! The domains that were asked for, and the generator that they come from.
 
-use crate::builtin;
+use crate::builtin::{self, RecordedBase};
 use crate::error::{Error, Result};
 use crate::models::GeneratorFiles;
-use crate::run_dir::{RunDir, pictures, slug};
+use crate::run_dir::{RunDir, Weights, pictures, slug};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -22,8 +22,8 @@ pub(in crate::cli) struct Domain {
     pub(in crate::cli) file: String,
     /// The hash of what it was adapted from, where a run tells.
     pub(in crate::cli) base: Option<String>,
-    /// What a run was adapted from: its file then, and as it was typed.
-    start: Option<(std::path::PathBuf, String)>,
+    /// What a run was adapted from: its record, and as it was typed.
+    start: Option<(Weights, String)>,
 }
 
 /// The domains by what was typed, or all finished runs in `runs/`.
@@ -71,7 +71,7 @@ fn open(name: String) -> Result<Domain> {
         label: pictures::captions(&config).1,
         file: String::new(),
         base: base.map(|w| w.sha256.clone()),
-        start: base.map(|w| (w.path.clone(), asked)),
+        start: base.map(|w| (w.clone(), asked)),
         name,
     })
 }
@@ -104,10 +104,12 @@ pub(in crate::cli) fn source(
     if let Some(asked) = asked {
         return Ok((Some(asked.to_owned()), Some(builtin::resolve_generator(asked)?)));
     }
-    match domains.iter().find_map(|domain| domain.start.as_ref()) {
-        Some((path, name)) => {
-            Ok((Some(name.clone()), Some(builtin::resolve_recorded(path, name)?)))
-        }
+    let start = |domain: &'_ Domain| {
+        let (weights, asked) = domain.start.as_ref()?;
+        Some((asked.clone(), RecordedBase::new(Path::new(&domain.name), weights, asked).find(None)))
+    };
+    match domains.iter().find_map(start) {
+        Some((name, files)) => Ok((Some(name), Some(files?))),
         None => Ok((None, None)),
     }
 }

@@ -20,3 +20,21 @@ grey.convert("I;16").point(lambda v: v * 257).save(HERE / "sixteen.png")
 clear = small.convert("RGBA")
 clear.putalpha(Image.new("L", small.size, 255))
 clear.save(HERE / "alpha.png")
+
+# Formats of scanners and old programs, and one that is not read; tiny, because nothing but decoding is looked at.
+tiny = small.resize((24, 32), Image.LANCZOS)
+formats = HERE / "formats"
+formats.mkdir(exist_ok=True)
+tiny.save(formats / "plain.png")
+for kind in "raw", "tiff_lzw", "tiff_adobe_deflate", "packbits":
+    tiny.save(formats / f"{kind}.tif", compression=None if kind == "raw" else kind)
+tiny.save(formats / "jpeg.tif", compression="jpeg", quality=95)
+turned = Image.Exif()
+turned[0x0112] = 6
+tiny.transpose(Image.ROTATE_90).save(formats / "turned.tif", compression="tiff_lzw", exif=turned)
+tiny.convert("L").save(formats / "grey.tif", compression="tiff_lzw")
+tiny.convert("L").convert("I;16").point(lambda v: v * 257).save(formats / "sixteen.tif")
+tiny.convert("P", palette=Image.ADAPTIVE).save(formats / "palette.tif", compression="tiff_lzw")
+tiny.save(formats / "plain.bmp")
+tiny.quantize(256).save(formats / "palette.bmp")
+tiny.save(formats / "photo.avif", quality=60)
