@@ -78,7 +78,7 @@ impl Index {
         let mut whole: Option<Checkpoint> = None;
         for ((name, tensors), path) in self.shards.iter().zip(self.files()) {
             self.check(name, &path)?;
-            let mut part = super::read(&Bytes::map(&path)?)?;
+            let mut part = super::read_table(&Bytes::map(&path)?)?;
             let lacking = tensors.iter().find(|tensor| !part.entries.contains_key(*tensor));
             if let Some(tensor) = lacking {
                 return Err(Error::file_hint(

@@ -157,7 +157,7 @@ pub fn project(
     let mut adam = Adam::new(settings.lr.peak, (0.9, 0.999));
     let mut history = Vec::new();
     for step in 0..settings.steps {
-        let descend = || {
+        let mut descend = || {
             catch(SEARCH, || {
                 let t = f64::from(step) / f64::from(settings.steps);
                 let tremble = settings.latent_noise
@@ -205,7 +205,7 @@ pub fn project(
                 Ok(losses)
             })
         };
-        let losses = if n > 1 { threads::narrow(descend) } else { descend() }?;
+        let losses = if n > 1 { threads::narrow(descend)? } else { descend()? };
         if !losses.total.is_finite() {
             return Err(Error::Diverged {
                 step: u64::from(step),

@@ -126,14 +126,15 @@ impl<'a> Cutter<'a> {
         picture: &mut RgbImage,
         say: &dyn Fn(&str),
     ) -> Result<Vec<Face>> {
-        let faces = self.detector()?.detect(picture)?;
+        let detector = self.detector()?;
+        let faces = threads::sparing(|| detector.detect(picture))?;
         if !faces.is_empty() {
             return Ok(faces);
         }
         let mut best: Option<(f64, u32, RgbImage, Vec<Face>)> = None;
         for degrees in TURNS {
             let turned = turn(picture, degrees);
-            let faces = self.detector()?.detect(&turned)?;
+            let faces = threads::sparing(|| detector.detect(&turned))?;
             let sure = faces.iter().map(|face| face.score).fold(0.0, f64::max);
             if !faces.is_empty() && best.as_ref().is_none_or(|(most, ..)| sure > *most) {
                 best = Some((sure, degrees, turned, faces));
