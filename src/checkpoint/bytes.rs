@@ -27,7 +27,7 @@ impl Bytes {
     /// Maps a regular file. An empty file gives no bytes.
     #[allow(unsafe_code)]
     pub(crate) fn map(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).while_doing("read", path)?;
+        let file = crate::regular::open(path)?;
         let length = file.metadata().while_doing("read", path)?.len();
         if length == 0 {
             return Ok(Self::held(path, Vec::new()));

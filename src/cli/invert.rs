@@ -48,7 +48,7 @@ pub(super) struct InvertArgs {
 pub(super) fn run(args: &InvertArgs, printer: &Printer) -> anyhow::Result<()> {
     let photos = gather(&args.photos.photos, printer)?;
     let asked = args.generator.as_deref();
-    let tables = Tables::read(&args.inversion, asked, None, InputKind::Photo)?;
+    let tables = Tables::read(&args.inversion, asked, None, InputKind::Photo, printer)?;
     let inverter = Inverter::open(&args.inversion, tables, printer)?;
     let cutter = Cutter::new(
         &args.photos,

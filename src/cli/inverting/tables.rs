@@ -3,6 +3,7 @@
 use super::args::InversionArgs;
 use super::inverter::InputKind;
 use crate::builtin;
+use crate::cli::printer::Printer;
 use crate::cli::generate::latents::{self, Codes};
 use crate::config;
 use crate::error::{Error, Result};
@@ -34,6 +35,7 @@ impl Tables {
         asked: Option<&str>,
         files: Option<GeneratorFiles>,
         kind: InputKind,
+        printer: &Printer,
     ) -> Result<Self> {
         let encoder_file = encoder_file(args, asked)?;
         if encoder_file.is_none() && args.refinement(None)?.is_none() {

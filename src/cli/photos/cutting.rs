@@ -108,7 +108,7 @@ impl<'a> Cutter<'a> {
             }
             _ if faces.is_empty() => Err(Error::file_hint(
                 &photo.path,
-                "no face was found in it, turned neither",
+                "no face was found in it, however it is turned",
                 "give the points of the face with `--landmarks FILE`; or, if the picture is cut out already or shows no face, use `--no-align`",
             )),
             _ => Err(Error::file_hint(
@@ -131,21 +131,20 @@ impl<'a> Cutter<'a> {
         if !faces.is_empty() {
             return Ok(faces);
         }
-        let mut best: Option<(f64, u32, RgbImage, Vec<Face>)> = None;
+        let mut best: Option<(f64, u32, Vec<Face>)> = None;
         for degrees in TURNS {
-            let turned = turn(picture, degrees);
-            let faces = threads::sparing(|| detector.detect(&turned))?;
+            let faces = threads::sparing(|| detector.detect(&turn(picture, degrees)))?;
             let sure = faces.iter().map(|face| face.score).fold(0.0, f64::max);
             if !faces.is_empty() && best.as_ref().is_none_or(|(most, ..)| sure > *most) {
-                best = Some((sure, degrees, turned, faces));
+                best = Some((sure, degrees, faces));
             }
         }
-        let Some((_, degrees, turned, faces)) = best else { return Ok(faces) };
+        let Some((_, degrees, faces)) = best else { return Ok(faces) };
         say(&format!(
             "`{}` was turned by {degrees}° to the right: no face is found in it as it lies",
             photo.path.display()
         ));
-        *picture = turned;
+        *picture = turn(picture, degrees);
         Ok(faces)
     }
 

@@ -64,7 +64,8 @@ pub(super) fn run(args: &TranslateArgs, printer: &Printer) -> anyhow::Result<()>
     let domains = domains::find(&args.domains, &args.label)?;
     let (asked, files) = domains::source(args.generator.as_deref(), &domains)?;
     let cut_out = args.input_kind != InputKind::Photo;
-    let tables = Tables::read(&args.inversion, asked.as_deref(), files, args.input_kind)?;
+    let (asked, kind) = (asked.as_deref(), args.input_kind);
+    let tables = Tables::read(&args.inversion, asked, files, kind, printer)?;
     for domain in &domains {
         let other = GeneratorTable::read(&domain.files, None)?;
         check_fits(domain, other.config(), tables.generator.config())?;
