@@ -3,8 +3,8 @@
 use super::args::InversionArgs;
 use super::inverter::InputKind;
 use crate::builtin;
-use crate::cli::printer::Printer;
 use crate::cli::generate::latents::{self, Codes};
+use crate::cli::printer::Printer;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::invert::align::Frame;
