@@ -112,9 +112,9 @@ fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Option<Module> {
                 module.parts.extend(pairs.iter().filter_map(|&(key, value)| {
                     let key = name(pickle, key)?;
                     // A layer without a bias has one that is nothing.
-                    let there = !matches!(pickle.get(value), Value::None)
-                        && !(group == "_buffers" && passing.contains(key));
-                    there.then(|| (key.to_owned(), value))
+                    let left_out = matches!(pickle.get(value), Value::None)
+                        || (group == "_buffers" && passing.contains(key));
+                    (!left_out).then(|| (key.to_owned(), value))
                 }));
             }
             // What pSp and its kin keep beside their networks, and need.
