@@ -100,7 +100,8 @@ fn state<'a>(pickle: &'a Pickle, class: &str, object: &Object) -> Option<&'a [(I
 fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Option<Module> {
     let mut module = Module { parts: Vec::new(), looked_at: 0 };
     module.pass(before + state.len())?;
-    let passing = field(pickle, state, "_non_persistent_buffers_set");
+    let first = &state[..state.len().min(MAX_BEFORE)];
+    let passing = field(pickle, first, "_non_persistent_buffers_set");
     let passing = passing.map(|id| members(pickle, id)).unwrap_or_default();
     module.pass(passing.len())?;
     let passing: HashSet<&str> = passing.iter().filter_map(|&id| name(pickle, id)).collect();
@@ -112,9 +113,9 @@ fn torch(pickle: &Pickle, state: &[(Id, Id)], before: usize) -> Option<Module> {
                 module.parts.extend(pairs.iter().filter_map(|&(key, value)| {
                     let key = name(pickle, key)?;
                     // A layer without a bias has one that is nothing.
-                    let there = !matches!(pickle.get(value), Value::None)
-                        && !(group == "_buffers" && passing.contains(key));
-                    there.then(|| (key.to_owned(), value))
+                    let left_out = matches!(pickle.get(value), Value::None)
+                        || (group == "_buffers" && passing.contains(key));
+                    (!left_out).then(|| (key.to_owned(), value))
                 }));
             }
             // What pSp and its kin keep beside their networks, and need.

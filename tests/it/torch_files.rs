@@ -35,7 +35,11 @@ fn case(file: &str) -> std::path::PathBuf {
 #[track_caller]
 fn is_the_generator(name: &str, file: &Checkpoint) {
     let plain = checkpoint::open(case("plain_generator.pt")).unwrap();
-    let want = checkpoint::generator(&plain).unwrap().entries;
+    let mut want = checkpoint::generator(&plain).unwrap().entries;
+    if name.contains("module") || name.contains("torchscript") {
+        // The mean latent stands beside a network, not in it.
+        assert!(want.remove("latent_avg").is_some());
+    }
     let got = checkpoint::generator(file).unwrap_or_else(|e| panic!("{name}: {e}")).entries;
     assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>(), "{name}");
     for (tensor, entry) in &want {
@@ -61,9 +65,10 @@ fn every_way_to_save_a_generator_gives_the_images_of_pytorch() {
         let (file, codes) = (case(name), case("z.npy"));
         let (file, codes) = (file.to_str().unwrap(), codes.to_str().unwrap());
         let args = ["generate", "--generator", file, "--latents", codes];
-        let more = ["--latent-kind", "z", "--raw", "out.safetensors"];
+        let out = format!("{name}.safetensors");
+        let more = ["--latent-kind", "z", "--raw", &out];
         nada(folder.path(), &[&args[..], &more].concat()).done();
-        let made = Tensor::read_safetensors(folder.path().join("out.safetensors")).unwrap();
+        let made = Tensor::read_safetensors(folder.path().join(&out)).unwrap();
         let (_, images) = made.into_iter().find(|(name, _)| name == "images").unwrap();
         assert_close(name, &images, &want, 0.0, 1e-5);
     }
@@ -162,7 +167,7 @@ fn members_that_are_not_read_may_be_packed_in_any_way() {
         (member.method, member.flags) = if i % 2 == 0 { (12, 0) } else { (0, 1) };
     }
     let bytes = archive(&packed, &End::default());
-    is_the_generator("odd code", &checkpoint::open_bytes("x.pt", bytes).unwrap());
+    is_the_generator("torchscript with odd code", &checkpoint::open_bytes("x.pt", bytes).unwrap());
 }
 
 #[test]
