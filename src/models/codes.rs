@@ -15,14 +15,13 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// The space that codes live in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LatentKind {
-    /// Normal noise `[N, Dz]`, the input of the mapping network
+    /// Normal noise `[N, Dz]`, the input of the mapping network.
     Z,
-    /// Styles `[N, D]`, the same for all layers
+    /// Styles `[N, D]`, the same for all layers.
     W,
-    /// A style per layer input, `[N, L, D]`; `[L, D]` is one image
-    #[value(name = "w+", aliases = ["wplus", "w_plus"])]
+    /// A style per layer input, `[N, L, D]`; `[L, D]` is one image.
     WPlus,
 }
 

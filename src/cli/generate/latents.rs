@@ -6,8 +6,27 @@ pub(in crate::cli) use crate::models::LatentKind;
 use crate::models::open_codes;
 use crate::rng;
 use crate::stylegan2::{Config, Generator, Latent};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use std::path::Path;
 use tch::Tensor;
+
+impl ValueEnum for LatentKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Z, Self::W, Self::WPlus]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Z => PossibleValue::new("z")
+                .help("Normal noise `[N, Dz]`, the input of the mapping network"),
+            Self::W => PossibleValue::new("w").help("Styles `[N, D]`, the same for all layers"),
+            Self::WPlus => PossibleValue::new("w+")
+                .aliases(["wplus", "w_plus"])
+                .help("A style per layer input, `[N, L, D]`; `[L, D]` is one image"),
+        })
+    }
+}
 
 /// The codes of all images, of which a batch is taken at a time.
 #[derive(Debug)]
