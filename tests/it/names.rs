@@ -297,8 +297,17 @@ fn inspect_lists_the_keys_and_a_run_remembers_its_own() {
     run(&["generate", "--generator", "nowhere.pt#dogs"])
         .refused(2, &["`nowhere.pt` is no shipped generator"]);
 
-    let adapt =
-        ["adapt", "--generator", "two.safetensors#dogs", "--source", "photo", "--target", "sketch"];
+    let adapt = [
+        "adapt",
+        "--clip",
+        "clip-rn",
+        "--generator",
+        "two.safetensors#dogs",
+        "--source",
+        "photo",
+        "--target",
+        "sketch",
+    ];
     run(&[&adapt[..], &["--iterations", "1", "--batch", "2", "--out", "r"]].concat()).done();
     let config = std::fs::read_to_string(folder.path().join("r/config.yaml")).unwrap();
     assert!(config.contains("two.safetensors#dogs"), "{config}");
