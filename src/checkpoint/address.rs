@@ -33,7 +33,7 @@ impl Address {
         }
         let places = || asked.rmatch_indices('#').map(|(at, _)| (&asked[..at], &asked[at + 1..]));
         let there = places().find(|(file, _)| !file.is_empty() && Path::new(file).exists());
-        match there.or_else(|| places().last().filter(|(file, _)| !file.is_empty())) {
+        match there.or_else(|| places().next_back().filter(|(file, _)| !file.is_empty())) {
             Some((file, key)) => (file, Some(key)),
             None => (asked, None),
         }
