@@ -172,3 +172,21 @@ fn three_channels(image: DynamicImage) -> RgbImage {
         other => load::flatten(&other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn photos_are_turned_to_the_right() {
+        let mut photo = RgbImage::new(3, 2);
+        photo.put_pixel(0, 0, image::Rgb([9, 9, 9]));
+        let corner = |degrees| {
+            let turned = turn(&photo, degrees);
+            let lit = turned.enumerate_pixels().find(|(.., pixel)| pixel[0] == 9).unwrap();
+            (turned.dimensions(), (lit.0, lit.1))
+        };
+        let found = TURNS.map(corner);
+        assert_eq!(found, [((2, 3), (1, 0)), ((3, 2), (2, 1)), ((2, 3), (0, 2))]);
+    }
+}
