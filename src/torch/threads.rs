@@ -3,8 +3,7 @@
 //! libtorch would rather split every operation among OpenMP's threads, which meet at a barrier after each of thousands
 //! of tiny operations and spin while they wait. Beside one busy process a waiting thread then burns the time slice that
 //! the other needs, and a command of half a minute takes ten. Here threads meet a few times in a step and sleep
-//! meanwhile. Numbers do not depend on how many there are: the parts are the samples, whoever computes them, and
-//! results are combined in the order of the samples.
+//! meanwhile. Numbers do not depend on who computes what when: results are combined in the order of the samples.
 //!
 //! Work that has one sample only is left to OpenMP, on as many cores as nobody else is using just then ([`sparing`]).
 
@@ -95,12 +94,13 @@ impl<'a, T: Tensors + ?Sized> Shared<'a, T> {
     }
 }
 
-/// The parts of a batch of `n`: single samples on a CPU, all at once on a device that has its own ways.
+/// The parts of a batch of `n`: one for each thread on a CPU, as even as can be; all at once on a device that has its own
+/// ways. Single samples would make numbers independent of the number of threads, but cost half as much again in small
+/// networks, whose operations are too short then.
 pub fn parts(device: Device, n: i64) -> Vec<Range<i64>> {
-    match device {
-        Device::Cpu => (0..n).map(|i| i..i + 1).collect(),
-        _ => vec![0..n],
-    }
+    let threads = if device == Device::Cpu { count() as i64 } else { 1 };
+    let parts = threads.clamp(1, n.max(1));
+    (0..parts).map(|i| n * i / parts..n * (i + 1) / parts).collect()
 }
 
 /// Sends a batch `[N, …]` through `work` in rows of at most `size`, several at once, without gradients, and joins what

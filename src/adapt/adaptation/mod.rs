@@ -17,7 +17,7 @@ use crate::torch::{TensorMap, catch};
 use passes::{Batch, rows};
 use std::collections::BTreeSet;
 use std::ops::Range;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 /// A frozen generator and a trainable one, and everything that a step needs.
 #[derive(Debug)]
@@ -246,11 +246,9 @@ impl Adaptation {
         let maps = self.draw_noise(step, "search noise", codes.size()[0]);
         let settings = &self.config.layers;
         let fixed = self.trainable.synthesis().fixed();
-        let parts = match codes.device() {
-            Device::Cpu => threads::parts(codes.device(), codes.size()[0]),
-            // A device takes at once what a step of training has room for.
-            _ => chunks(codes.size()[0], self.config.train.batch),
-        };
+        // At once no more than a step of training has room for.
+        let at_once = threads::parts(codes.device(), self.config.train.batch).len() as i64;
+        let parts = chunks(codes.size()[0], self.config.train.batch / at_once);
         let (this, fixed, maps) = (Shared::new(&*self), Shared::new(&fixed), Shared::new(&maps));
         let (steps, lr) = (settings.iterations, settings.lr);
         let moved = layer_choice::movement(&codes, steps, lr, parts, |samples, codes| {
