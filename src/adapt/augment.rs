@@ -80,6 +80,20 @@ impl Draw {
         Self { kept, ..draw }
     }
 
+    /// The same changes, sharing memory.
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            copies: self.copies,
+            affine: self.affine.shallow_clone(),
+            gain: self.gain.shallow_clone(),
+            brightness: self.brightness.shallow_clone(),
+            saturation: self.saturation.shallow_clone(),
+            contrast: self.contrast.shallow_clone(),
+            noise: self.noise.shallow_clone(),
+            kept: self.kept.as_ref().map(Tensor::shallow_clone),
+        }
+    }
+
     /// The changes of some samples of the batch only.
     pub fn part(&self, samples: &Range<i64>) -> Self {
         let own = |t: &Tensor| {

@@ -8,20 +8,7 @@ use crate::torch::threads::Tensors;
 use std::collections::BTreeMap;
 use tch::Tensor;
 
-/// What is shown to every judge in a step.
-#[derive(Debug)]
-pub struct Pairs<'a> {
-    /// Images of the frozen twin, `[copies · N, 3, H, W]`, no gradients.
-    pub source: &'a Tensor,
-    /// Images of the trained twin, changed in the same way.
-    pub adapted: &'a Tensor,
-    /// How many changed copies each image has (1 without augmentation).
-    pub copies: i64,
-    /// Patches of both twins at the same places, when the patch loss is wanted.
-    pub patches: Option<(&'a Tensor, &'a Tensor)>,
-}
-
-/// What a judge saw of pairs: unit features.
+/// What a judge saw of images of both twins, from the same codes and changed in the same way: unit features.
 #[derive(Debug)]
 pub struct Look {
     /// Of the frozen twin's images, `[copies · N, E]`, copies outermost; no gradients.
@@ -88,22 +75,6 @@ impl Judge {
         let n = images.size()[0] as f64;
         losses::global(&self.features(images), &self.direction.target, self.clip.logit_scale())
             * (n * self.weight)
-    }
-
-    /// Looks at pairs: all that [`Judge::terms`] needs of them. Patches are looked at when they are there. With `nudge`,
-    /// equal twins are told apart as the original does: by 1e-6 added to the adapted image.
-    pub fn look(&self, pairs: &Pairs<'_>, nudge: bool) -> Look {
-        let source = tch::no_grad(|| self.features(pairs.source));
-        let mut adapted = self.features(pairs.adapted);
-        if nudge
-            && tch::no_grad(|| (&adapted - &source).sum(adapted.kind()).double_value(&[])) == 0.0
-        {
-            adapted = self.features(&(pairs.adapted + 1e-6));
-        }
-        let patches = pairs.patches.map(|(source, adapted)| {
-            (tch::no_grad(|| self.features(source)), self.features(adapted))
-        });
-        Look { source, adapted, copies: pairs.copies, patches }
     }
 
     /// Every term of this CLIP that weighs anything, times this CLIP's weight. `exact` leaves out the guard against

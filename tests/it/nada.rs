@@ -5,7 +5,7 @@ use nada::adapt::adaptation::Inputs;
 use nada::adapt::direction::{self, Direction};
 use nada::adapt::layer_choice::{self, Routing};
 use nada::adapt::losses::{self, Term};
-use nada::adapt::{Adaptation, Judge, judge::Pairs, patches};
+use nada::adapt::{Adaptation, Judge, judge::Look, patches};
 use nada::clip::{Clip, Resize, templates};
 use nada::config::{Config, LayerSet, Layers, Losses, NamedSet, NoiseKind, Parity};
 use nada::imaging::{load, pil};
@@ -81,13 +81,14 @@ fn every_loss_and_its_gradient_meets_the_original() {
                     .collect();
                 let (ps, pa) =
                     (patches::cut(&source, &centres, 20), patches::cut(&adapted, &centres, 20));
-                let pairs = Pairs {
-                    source: &source,
-                    adapted: &adapted,
+                let seen = |images: &Tensor| judge.features(images);
+                let look = Look {
+                    source: seen(&source),
+                    adapted: seen(&adapted),
                     copies: 1,
-                    patches: Some((&ps, &pa)),
+                    patches: Some((seen(&ps), seen(&pa))),
                 };
-                let terms = judge.terms(&judge.look(&pairs, false), &weights, false);
+                let terms = judge.terms(&look, &weights, false);
                 let mut check = |name: &str, value: &Tensor| {
                     let key = format!("{name}.{letter}.{size}");
                     assert_close(&key, value, &io[&format!("{key}{suffix}")], rtol, atol);
@@ -141,9 +142,9 @@ fn image_directions_meet_the_original() {
             assert_close(&name, &made.towards, &io[&name], rtol, atol);
             let judge = Judge::new(clip, 1.0, Resize::Antialias, made);
             let (s, a) = (pairs["src32"].to_kind(kind), pairs["trg32"].to_kind(kind));
-            let shown = Pairs { source: &s, adapted: &a, copies: 1, patches: None };
-            let loss = &judge.terms(&judge.look(&shown, false), &Losses::default(), false)
-                [&Term::Directional];
+            let (source, adapted) = (judge.features(&s), judge.features(&a));
+            let look = Look { source, adapted, copies: 1, patches: None };
+            let loss = &judge.terms(&look, &Losses::default(), false)[&Term::Directional];
             let name = format!("loss32.{letter}{suffix}");
             assert_close(&name, loss, &io[&name], rtol, atol);
         }

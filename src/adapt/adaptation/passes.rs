@@ -5,13 +5,13 @@
 
 use super::Adaptation;
 use crate::adapt::augment::Draw;
-use crate::adapt::judge::{Look, Pairs};
+use crate::adapt::judge::{Judge, Look};
 use crate::adapt::losses::{self, Term};
 use crate::adapt::patches;
 use crate::config::{Config, Parity};
 use crate::error::Result;
 use crate::rng;
-use crate::stylegan2::LayerId;
+use crate::stylegan2::{LayerId, Synthesis};
 use crate::torch::threads::{self, Shared};
 use crate::torch::{TensorMap, catch};
 use std::collections::BTreeMap;
@@ -31,14 +31,21 @@ pub(super) struct Batch {
     pub(super) active: Vec<String>,
 }
 
-/// What was drawn for some samples of the batch, and their codes.
+/// What one of the twins makes images from, for some samples of the batch, and how they are shown.
 struct Sample {
-    frozen_codes: Tensor,
     codes: Tensor,
     noise: Option<Vec<Tensor>>,
-    own_noise: Option<Vec<Tensor>>,
     augment: Option<Draw>,
     patches: Option<(Vec<(i64, i64)>, i64)>,
+}
+
+/// What one of the twins made, and what every judge sees of it.
+struct View {
+    image: Tensor,
+    shown: Tensor,
+    features: Vec<Tensor>,
+    /// Empty without the patch loss.
+    patches: Vec<Tensor>,
 }
 
 /// What the losses look at of some samples.
@@ -71,19 +78,17 @@ impl Adaptation {
             Parity::Original => vec![0..n],
         };
         let samples = catch(STEP, || Ok(self.samples(step, batch, &parts)))?;
-        let this = Shared::new(self);
-        let sights = threads::map(STEP, samples, |sample| Ok(this.get().see(sample)))?;
+        let sights = self.see(samples)?;
         let (seeds, losses) = catch(STEP, || Ok(self.meet(&sights)))?;
         let gradients = self.back(batch, sights.into_iter().zip(seeds).collect())?;
         Ok((gradients, losses))
     }
 
-    /// Everything that is drawn, shared out. The twins share the noise, except where the original's behaviour is asked
-    /// for.
-    fn samples(&self, step: u64, batch: &Batch, parts: &[Range<i64>]) -> Vec<Sample> {
+    /// Everything that is drawn, shared out: for each part that of the frozen and that of the trained twin. They share
+    /// the noise, except where the original's behaviour is asked for.
+    fn samples(&self, step: u64, batch: &Batch, parts: &[Range<i64>]) -> Vec<[Sample; 2]> {
         let Config { augment, losses: weights, seed, parity, .. } = &self.config;
-        let g = self.frozen.config();
-        let (n, r) = (batch.codes.size()[0], g.resolution);
+        let (n, [h, w]) = (batch.codes.size()[0], self.frozen.config().image_size());
         let shared = self.draw_noise(step, "noise", n);
         let own = match parity {
             Parity::Original => self.draw_noise(step, "second noise", n),
@@ -91,51 +96,97 @@ impl Adaptation {
         };
         let like = (self.frozen.kind(), self.frozen.device());
         let draw = (augment.copies > 0)
-            .then(|| Draw::new(augment, [n, r, r], like, &mut rng::stream(*seed, step, "augment")));
+            .then(|| Draw::new(augment, [n, h, w], like, &mut rng::stream(*seed, step, "augment")));
         let centres = (weights.patch > 0.0).then(|| {
-            let size = ((r as f64 * weights.patch_size) as i64 / 2 * 2).max(2);
-            (patches::centres(n, size, r, r, &mut rng::stream(*seed, step, "patches")), size)
+            let size = ((h.min(w) as f64 * weights.patch_size) as i64 / 2 * 2).max(2);
+            (patches::centres(n, size, h, w, &mut rng::stream(*seed, step, "patches")), size)
         });
         let learns = batch.codes.requires_grad();
-        let sample = |samples: &Range<i64>| {
-            let codes = narrow(&batch.codes, samples);
-            Sample {
-                frozen_codes: narrow(&batch.frozen_codes, samples),
-                // What made the codes is shared by all samples: their gradients go back through it together.
-                codes: if learns { codes.detach().set_requires_grad(true) } else { codes },
+        let twins = |samples: &Range<i64>| {
+            let frozen = Sample {
+                codes: narrow(&batch.frozen_codes, samples),
                 noise: rows(shared.as_ref(), samples),
-                own_noise: rows(own.as_ref().or(shared.as_ref()), samples),
                 augment: draw.as_ref().map(|draw| draw.part(samples)),
                 patches: centres.as_ref().map(|(all, size)| {
                     (all[samples.start as usize..samples.end as usize].to_vec(), *size)
                 }),
-            }
+            };
+            let codes = narrow(&batch.codes, samples);
+            let trained = Sample {
+                // What made the codes is shared by all samples: their gradients go back through it together.
+                codes: if learns { codes.detach().set_requires_grad(true) } else { codes },
+                noise: rows(own.as_ref().or(shared.as_ref()), samples),
+                augment: frozen.augment.as_ref().map(Draw::shallow_clone),
+                patches: frozen.patches.clone(),
+            };
+            [frozen, trained]
         };
-        parts.iter().map(sample).collect()
+        parts.iter().map(twins).collect()
     }
 
-    /// Forward: images of both twins, and what every judge sees of them.
-    fn see(&self, sample: Sample) -> Sight {
-        let Sample { frozen_codes, codes, noise, own_noise, augment, patches } = sample;
-        let fixed = self.fixed.as_ref().unwrap_or(self.frozen.synthesis());
-        let source = tch::no_grad(|| fixed.forward(&frozen_codes, self.noise(noise.as_ref())));
-        let adapted = self.trainable.synthesis().forward(&codes, self.noise(own_noise.as_ref()));
-        let changed =
-            augment.map(|draw| (tch::no_grad(|| draw.apply(&source)), draw.apply(&adapted)));
-        let (seen_source, seen_adapted) =
-            changed.as_ref().map_or((&source, &adapted), |(s, a)| (s, a));
-        let cut = patches.map(|(centres, size)| {
-            (patches::cut(&source, &centres, size), patches::cut(&adapted, &centres, size))
-        });
-        let pairs = Pairs {
-            source: seen_source,
-            adapted: seen_adapted,
-            copies: self.config.augment.copies.max(1),
-            patches: cut.as_ref().map(|(s, a)| (s, a)),
+    /// Forward: images of both twins, and what every judge sees of them. The twins are two works for each part, since
+    /// parts are not always alike; the heavier ones begin.
+    fn see(&self, samples: Vec<[Sample; 2]>) -> Result<Vec<Sight>> {
+        let codes: Vec<Tensor> = samples.iter().map(|[_, own]| own.codes.shallow_clone()).collect();
+        let (mut works, mut frozen) = (Vec::new(), Vec::new());
+        for [before, after] in samples.into_iter().rev() {
+            works.push((true, after));
+            frozen.push((false, before));
+        }
+        works.append(&mut frozen);
+        let this = Shared::new(self);
+        let views = threads::map(STEP, works, |(learns, sample)| {
+            let this = this.get();
+            Ok(match learns {
+                true => this.view(this.trainable.synthesis(), &sample),
+                false => tch::no_grad(|| {
+                    this.view(this.fixed.as_ref().unwrap_or(this.frozen.synthesis()), &sample)
+                }),
+            })
+        })?;
+        let mut trained: Vec<View> = views;
+        let frozen = trained.split_off(codes.len());
+        let pairs = codes.into_iter().zip(frozen.into_iter().rev().zip(trained.into_iter().rev()));
+        catch(STEP, || Ok(pairs.map(|(codes, (s, a))| self.sight(codes, s, a)).collect()))
+    }
+
+    fn view(&self, synthesis: &Synthesis, sample: &Sample) -> View {
+        let image = synthesis.forward(&sample.codes, self.noise(sample.noise.as_ref()));
+        let shown = match &sample.augment {
+            Some(draw) => draw.apply(&image),
+            None => image.shallow_clone(),
         };
+        let seen = |images: &Tensor| self.judges.iter().map(|j| j.features(images)).collect();
+        let patches = match &sample.patches {
+            Some((centres, size)) => seen(&patches::cut(&image, centres, *size)),
+            None => Vec::new(),
+        };
+        View { features: seen(&shown), image, shown, patches }
+    }
+
+    /// Both twins together. Equal twins are told apart as the original does, where it is asked for: by 1e-6 added to the
+    /// adapted image.
+    fn sight(&self, codes: Tensor, source: View, adapted: View) -> Sight {
         let nudge = self.config.parity == Parity::Original;
-        let looks = self.judges.iter().map(|judge| judge.look(&pairs, nudge)).collect();
-        Sight { codes, source, adapted, looks }
+        let copies = self.config.augment.copies.max(1);
+        let mut patches = source.patches.into_iter().zip(adapted.patches);
+        let seen = self.judges.iter().zip(source.features.into_iter().zip(adapted.features));
+        let look = |(judge, (before, mut after)): (&Judge, (Tensor, Tensor))| {
+            let equal = || {
+                let change: Tensor = after.detach() - &before;
+                change.sum(change.kind()).double_value(&[]) == 0.0
+            };
+            if nudge && equal() {
+                after = judge.features(&(&adapted.shown + 1e-6));
+            }
+            Look { source: before, adapted: after, copies, patches: patches.next() }
+        };
+        Sight {
+            codes,
+            source: source.image,
+            adapted: adapted.image,
+            looks: seen.map(look).collect(),
+        }
     }
 
     /// The losses of the whole batch, and their gradient in what each part shows ([`Sight::shown`]).

@@ -254,10 +254,10 @@ impl MapperTraining {
     /// The random changes of `n` images before the critic sees them.
     fn draw_changes(&self, step: u64, n: i64) -> Option<Draw> {
         let MapperConfig { augment, seed, .. } = &self.config;
-        let (g, r) = (&self.generator, self.generator.config().resolution);
+        let (g, [h, w]) = (&self.generator, self.generator.config().image_size());
         (augment.copies > 0).then(|| {
             let mut stream = rng::stream(*seed, step, "augment");
-            Draw::new(augment, [n, r, r], (g.kind(), g.device()), &mut stream)
+            Draw::new(augment, [n, h, w], (g.kind(), g.device()), &mut stream)
         })
     }
 
