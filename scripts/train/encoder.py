@@ -40,7 +40,9 @@ def export(trainer, path, data, facts, frame, refine):
     count = sum(tensor.numel() for tensor in tensors.values())
     if count > LARGEST:
         raise SystemExit(f"{count:,} numbers are more than the {LARGEST:,} that may ship")
-    tensors = {name: tensor.half().cpu().contiguous() for name, tensor in tensors.items()}
+    # A variance may be larger than float16 can say.
+    most = torch.finfo(torch.float16).max
+    tensors = {name: tensor.clamp(-most, most).half().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {
         "format": "pt",
         "network": "ReStyle encoder (pSp), original names",
