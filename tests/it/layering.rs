@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "imaging",
             "invert",
             "models",
+            "regular",
             "rng",
             "run_dir",
             "stylegan2",
@@ -30,35 +31,61 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // The table of losses and their weights is shared with the configuration.
-    ("adapt", &["clip", "config", "error", "rng", "stylegan2", "torch"]),
+    ("adapt", &["clip", "config", "error", "imaging", "rng", "stylegan2", "torch"]),
     // Texts become directions as in the training, the mapper's figures are the evaluation's, its identity loss is an
     // encoder's trunk.
     (
         "edit",
-        &["adapt", "clip", "config", "error", "evaluate", "invert", "rng", "stylegan2", "torch"],
+        &[
+            "adapt",
+            "clip",
+            "config",
+            "error",
+            "evaluate",
+            "imaging",
+            "invert",
+            "rng",
+            "stylegan2",
+            "torch",
+        ],
     ),
     // Texts become directions in the evaluation as they do in the training.
-    ("evaluate", &["adapt", "clip", "error", "rng", "stylegan2", "torch"]),
+    ("evaluate", &["adapt", "clip", "error", "imaging", "rng", "stylegan2", "torch"]),
     // The types of a step's report are adapt's.
     (
         "run_dir",
-        &["adapt", "atomic", "checkpoint", "config", "error", "imaging", "stylegan2", "torch"],
+        &[
+            "adapt",
+            "atomic",
+            "checkpoint",
+            "config",
+            "error",
+            "imaging",
+            "regular",
+            "stylegan2",
+            "torch",
+        ],
     ),
     // A name stands for the files of a generator, which `models` opens; one that is not there may be fetched.
-    ("builtin", &["error", "fetch", "models", "run_dir"]),
-    ("fetch", &["atomic", "checkpoint", "error"]),
+    ("builtin", &["checkpoint", "config", "error", "fetch", "models", "run_dir"]),
+    ("fetch", &["atomic", "checkpoint", "error", "regular"]),
     // The place where files and networks meet.
-    ("models", &["checkpoint", "clip", "edit", "error", "invert", "stylegan2", "torch"]),
+    ("models", &["checkpoint", "clip", "edit", "error", "invert", "regular", "stylegan2", "torch"]),
     // Files for other programs; the card says where the models came from.
-    ("export", &["atomic", "checkpoint", "error", "models", "rng", "stylegan2", "torch"]),
+    (
+        "export",
+        &["atomic", "checkpoint", "error", "models", "regular", "rng", "stylegan2", "torch"],
+    ),
     // Codes are optimised with adapt's Adam, and compared by what CLIP sees.
     ("invert", &["adapt", "clip", "error", "imaging", "rng", "stylegan2", "torch"]),
     ("stylegan2", &["error", "rng", "torch"]),
-    ("clip", &["error", "torch"]),
-    ("checkpoint", &["atomic", "error", "torch"]),
-    ("imaging", &["atomic", "error", "torch"]),
+    ("clip", &["error", "imaging", "torch"]),
+    ("checkpoint", &["atomic", "error", "regular", "torch"]),
+    ("imaging", &["atomic", "error", "regular", "torch"]),
     ("rng", &["torch"]),
     ("config", &["error"]),
+    // Files that a person names: no pipes, no devices.
+    ("regular", &["error"]),
     ("atomic", &["error"]),
     ("torch", &["error"]),
     ("error", &[]),

@@ -1,7 +1,7 @@
 //! The gradient of a step in three passes: every sample forward by itself, the losses of them all, every sample back.
 //!
 //! Samples meet only where the losses look at them together, in features and images; so threads can have one each
-//! ([`crate::threads`]), and a loss is written for the whole batch all the same.
+//! ([`crate::torch::threads`]), and a loss is written for the whole batch all the same.
 
 use super::Adaptation;
 use crate::adapt::augment::Draw;
@@ -75,7 +75,7 @@ impl Adaptation {
         let parts = match self.config.parity {
             Parity::None => threads::parts(batch.codes.device(), n),
             // The original compares the images of the whole batch with each other.
-            Parity::Original => vec![0..n],
+            Parity::Original => std::iter::once(0..n).collect(),
         };
         let samples = catch(STEP, || Ok(self.samples(step, batch, &parts)))?;
         let sights = self.see(samples)?;

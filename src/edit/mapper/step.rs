@@ -222,7 +222,7 @@ impl MapperTraining {
         let n = codes.size()[0];
         let parts = match self.config.parity {
             Parity::None => threads::parts(codes.device(), n),
-            Parity::Original => vec![0..n],
+            Parity::Original => std::iter::once(0..n).collect(),
         };
         let draw = self.draw_changes(step, n);
         let parts = parts.into_iter().map(|samples| {
