@@ -31,7 +31,7 @@ fn clips() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     write_clip(&folder.path().join("a.safetensors"), &BOTH);
     write_clip(&folder.path().join("b.safetensors"), &[(WORDS_KEY, "photo golden statue")]);
-    write_clip(&folder.path().join("silent.safetensors"), &[("format", "pt")]);
+    write_clip(&folder.path().join("silent.safetensors"), &[("clip.activation", "quick_gelu")]);
     folder
 }
 
