@@ -154,7 +154,9 @@ for kind in "ready", "converted":
     lines = lines_of(work / f"{kind}-delta.safetensors.md")
     run(lines + 'from safetensors.torch import save_file\nsave_file(tensors, "together.st")\n')
     together, changed = load_file(work / "together.st"), load_file(work / "changed.safetensors")
-    assert all(torch.equal(together[name], tensor) for name, tensor in changed.items()), kind
+    # The usual filters are part of every generator, and in no delta.
+    own = {name: tensor for name, tensor in changed.items() if not name.endswith(".kernel")}
+    assert all(torch.equal(together[name], tensor) for name, tensor in own.items()), kind
 assert {card.suffixes[-2] for card in cards} == {".safetensors", ".pt", ".onnx"}, cards
 print(f"the lines on {len(cards)} cards run")
 

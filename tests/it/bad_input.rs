@@ -63,7 +63,7 @@ fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
     let run = crate::adapt_run::finished();
     let run = run.to_str().unwrap();
     std::fs::create_dir(folder.path().join("pictures")).unwrap();
-    for name in ["pipe", "pictures/pipe.png"] {
+    for name in ["pipe", "pictures/pipe.png", "pictures/pipe.png.jpg"] {
         let made = std::process::Command::new("mkfifo").arg(folder.path().join(name)).status();
         assert!(made.unwrap().success());
     }

@@ -33,7 +33,7 @@ impl References {
         }
         files.sort();
         let references = Self { folder: folder.to_path_buf(), files };
-        references.enough(references.files.len())?;
+        references.enough(references.files.len(), &[])?;
         Ok(references)
     }
 
@@ -72,17 +72,19 @@ impl References {
             }
         }
         bar.finish_and_clear();
-        self.enough(read)?;
+        self.enough(read, &skipped)?;
         Ok(skipped)
     }
 
-    fn enough(&self, readable: usize) -> Result<()> {
+    fn enough(&self, readable: usize, skipped: &[String]) -> Result<()> {
         if readable >= 2 {
             return Ok(());
         }
         let found = if readable == 0 { "no images" } else { "only one image" };
+        // The first tells what is wrong with it; others are most often like it.
+        let why = skipped.first().map(|why| format!("; {why}")).unwrap_or_default();
         Err(Error::request(
-            format!("the folder `{}` holds {found} that can be read", self.folder.display()),
+            format!("the folder `{}` holds {found} that can be read{why}", self.folder.display()),
             "a Fréchet distance needs 2 images at least, better some hundred: PNG, JPEG, WebP, GIF, TIFF or BMP",
         ))
     }
