@@ -135,6 +135,9 @@ def arguments():
 def main():
     args = arguments()
     training.prepare_cpu(args.threads)
+    if args.tiny:
+        # oneDNN's backward of convolutions of so few channels frees memory twice on some processors (torch 2.11).
+        torch.backends.mkldnn.enabled = False
     args.state.mkdir(parents=True, exist_ok=True)
     log = training.Log(args.state / "log.jsonl")
     side = load_generator(args.generator)[0].size
