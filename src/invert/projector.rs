@@ -226,7 +226,7 @@ pub fn project(
     })
 }
 
-/// What errors say was going on.
+/// The name of the work in error messages.
 const SEARCH: &str = "looking for codes";
 
 /// What does not change from step to step.

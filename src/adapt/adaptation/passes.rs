@@ -18,10 +18,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use tch::Tensor;
 
-/// What errors say was going on.
+/// The name of the work in error messages.
 const STEP: &str = "a training step";
 
-/// What a step trains with.
+/// The batch of a step: the codes of both twins, and the parameters that train.
 pub(super) struct Batch {
     /// Codes of the frozen twin, `[N, L, D]`.
     pub(super) frozen_codes: Tensor,
@@ -31,7 +31,7 @@ pub(super) struct Batch {
     pub(super) active: Vec<String>,
 }
 
-/// What one of the twins makes images from, for some samples of the batch, and how they are shown.
+/// Inputs of one twin for some samples of the batch: codes and noise, then the changes before CLIP sees the images.
 struct Sample {
     codes: Tensor,
     noise: Option<Vec<Tensor>>,
@@ -39,7 +39,7 @@ struct Sample {
     patches: Option<(Vec<(i64, i64)>, i64)>,
 }
 
-/// What one of the twins made, and what every judge sees of it.
+/// Images of one twin, and the features that every judge sees in them.
 struct View {
     image: Tensor,
     shown: Tensor,
